@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 
 use super::{archive_state::Archive, error::ArchiveError, pending_row::RowId};
 use crate::{
@@ -72,18 +72,13 @@ impl ArchivedBroker {
             // The repair finds out.
             Err(BrokerError::Unknown) => Err(BrokerError::Unknown),
             // A publisher that is told so takes it that nothing was published: no row may be left that the repair would publish.
-            Err(BrokerError::Unavailable(why)) => match self.archive.withdraw_now(id).await {
-                Ok(()) => Err(BrokerError::Unavailable(why)),
+            Err(refused) => match self.archive.withdraw_now(id).await {
+                Ok(()) => Err(refused),
                 Err(error) => {
                     tracing::debug!(%room, %error, "an event was not published, and is pending in the archive yet");
                     Err(BrokerError::Unknown)
                 }
             },
-            // The repair would be refused as well.
-            Err(refused) => {
-                self.archive.withdraw(id);
-                Err(refused)
-            }
         }
     }
 
@@ -132,11 +127,22 @@ impl Broker for ArchivedBroker {
     }
 
     fn publish_all<'a>(&'a self, publications: Vec<(Room, Publication)>) -> EachAnswer<'a> {
-        if publications.iter().any(|(room, _)| self.archived(room).is_some()) {
-            Box::pin(self.publish_several(publications))
-        } else {
-            self.inner.publish_all(publications)
+        let each = publications.into_iter().enumerate();
+        let (kept, plain): (Vec<_>, Vec<_>) = each.partition(|(_, (room, _))| self.archived(room).is_some());
+        let (kept_at, kept): (Vec<usize>, Vec<_>) = kept.into_iter().unzip();
+        let (plain_at, plain): (Vec<usize>, Vec<_>) = plain.into_iter().unzip();
+        if kept.is_empty() {
+            return self.inner.publish_all(plain);
         }
+        Box::pin(async move {
+            // A room is of one of the two, and no room without an archive waits for it.
+            let (kept, plain) = join(self.publish_several(kept), self.inner.publish_all(plain)).await;
+            let mut results = vec![Err(BrokerError::Unknown); kept_at.len() + plain_at.len()];
+            for (at, result) in kept_at.into_iter().zip(kept).chain(plain_at.into_iter().zip(plain)) {
+                results[at] = result;
+            }
+            results
+        })
     }
 
     fn publish_unlogged<'a>(&'a self, room: &'a Room, publication: Publication, except: Box<str>) -> Answer<'a, ()> {

@@ -11,7 +11,7 @@ use super::{archive_state::Archive, error::ArchiveError};
 use crate::{
     broker::{Answer, BrokerError, Erasure},
     config::Policies,
-    model::{Deletion, EraseMode, Room},
+    model::{ArchiveMode, Deletion, EraseMode, Room},
 };
 
 /// What has the broker and the archive forget.
@@ -52,7 +52,16 @@ impl Erasure for ArchivedErasure {
     fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
         Box::pin(async move {
             let was_there = self.inner.delete_event(room, deletion).await?;
-            let was_kept = self.archive.delete_event(room, deletion).await.map_err(|error| self.refusal(error))?;
+            let is_archived = self.policies.load().of(room).archive != ArchiveMode::Off;
+            let was_kept = match self.archive.delete_event(room, deletion).await {
+                Ok(was_kept) => was_kept,
+                Err(error) if is_archived => return Err(self.refusal(error)),
+                // The archive may have something of a room from before its policy changed. A room that never had one does without.
+                Err(error) => {
+                    self.archive.complain(&error);
+                    false
+                }
+            };
             Ok(was_there || was_kept)
         })
     }

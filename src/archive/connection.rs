@@ -60,6 +60,8 @@ impl Dial {
         config.keepalives_idle(KEEPALIVE);
         config.keepalives_interval(KEEPALIVE / 3);
         config.keepalives_retries(3);
+        // Keepalive is silent while something that was sent is not acknowledged.
+        config.tcp_user_timeout(KEEPALIVE * 2);
         let tls = if url.tls() {
             let mut client = client_config(settings.ca.as_deref())?.0;
             client.alpn_protocols = vec![b"postgresql".to_vec()];
@@ -80,7 +82,8 @@ impl Dial {
     /// A connection that serves. Its I/O runs on the event loop that this is called on.
     pub(super) async fn connect(&self) -> Result<Client, ConnectError> {
         let client = self.open().await?;
-        check(&client).await?;
+        let checked = tokio::time::timeout(self.timeout, check(&client)).await;
+        checked.map_err(|_| ConnectError::Silent(self.shown.clone(), self.timeout))??;
         Ok(client)
     }
 

@@ -161,6 +161,13 @@ impl NextLife {
         let first = before.map_or(1, |before| before + 1);
         // What the log still has is the log's of now, by whichever name: lives between are passed over, and stay in order.
         let is_of_now = reach.is_some_and(|reach| position.offset <= reach);
+        // The newest life has it already, or lacks it: a later one begins behind it.
+        if let (Some(newest), Some(before)) = (newest, before)
+            && is_of_now
+            && position.offset <= before
+        {
+            return Self { position: Position::new(newest.clone(), position.offset), is_new: false, first };
+        }
         let epoch = if is_of_now { now.clone() } else { position.epoch.clone() };
         Self { is_new: newest != Some(&epoch), position: Position::new(epoch, position.offset), first }
     }
@@ -199,6 +206,11 @@ mod tests {
             next(Some("b.3"), ("b.2", 91), "b.3", &[Some(500), Some(95)]),
             (at("b.3", 91), false, 501),
             "its event is the newest one's"
+        );
+        assert_eq!(
+            next(Some("b.3"), ("b.2", 91), "b.4", &[Some(120), Some(95)]),
+            (at("b.3", 91), false, 121),
+            "it is so where the log has had a failover since"
         );
         assert_eq!(
             next(Some("a.1"), ("b.1", 3), "b.1", &[None, Some(500)]),

@@ -142,13 +142,18 @@ impl ReadConnection<'_> {
         values: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, ArchiveError> {
         let gone = || ArchiveError::Unavailable("the connection was lost".to_owned());
-        let client = self.client.as_ref().ok_or_else(gone)?;
-        match timeout(self.readers.patience(), client.query(statement, values)).await {
-            Ok(Ok(rows)) => Ok(rows),
+        // It comes back only with an answer: a reader that is gone in the middle leaves no connection that is busy.
+        let client = self.client.take().ok_or_else(gone)?;
+        let answered = timeout(self.readers.patience(), client.query(statement, values)).await;
+        match answered {
+            Ok(Ok(rows)) => {
+                self.client = Some(client);
+                Ok(rows)
+            }
             Ok(Err(error)) => {
                 let is_lost = Failure::of(&error) == Failure::Lost;
-                if is_lost {
-                    self.client = None;
+                if !is_lost {
+                    self.client = Some(client);
                 }
                 // A change may have been made before the connection was lost.
                 Err(if is_lost && error.as_db_error().is_none() {
@@ -157,10 +162,7 @@ impl ReadConnection<'_> {
                     ArchiveError::Unavailable(told(&error))
                 })
             }
-            Err(_) => {
-                self.client = None;
-                Err(ArchiveError::Unknown)
-            }
+            Err(_) => Err(ArchiveError::Unknown),
         }
     }
 }

@@ -80,7 +80,8 @@ impl Repair<'_> {
                 if let Err(error) = self.settle(row).await {
                     tracing::debug!(%room, %error, "a pending event of the archive was not settled this time");
                     settled = settled.and(Err(error));
-                    if self.0.condition() == ArchiveCondition::Down {
+                    // Also where a server of the broker is away, so that the rows of others have their turn.
+                    if self.0.condition() == ArchiveCondition::Down || at.elapsed() > self.0.settings.repair_after / 2 {
                         break;
                     }
                 }
@@ -117,7 +118,9 @@ impl Repair<'_> {
                 self.0.desk.metrics.withdrawn.increment(1);
             }
             // The next pod that looks asks again.
-            Err(BrokerError::Unavailable(_) | BrokerError::Unknown) => {}
+            Err(error @ (BrokerError::Unavailable(_) | BrokerError::Unknown)) => {
+                return Err(ArchiveError::Unavailable(error.to_string()));
+            }
         }
         Ok(())
     }

@@ -61,6 +61,7 @@ impl ArchiveThread {
         let Self { archive, runtime } = self;
         runtime.block_on(async move {
             let mut writers = JoinSet::new();
+            // Publishers have their time also while tables are brought up, which may wait for another pod.
             let working = async {
                 if archive.settings.migrate {
                     bring_up(&archive).await;
@@ -68,10 +69,11 @@ impl ArchiveThread {
                 for _ in 0..archive.settings.connections {
                     writers.spawn(Writer(Arc::clone(&archive.desk)).run());
                 }
-                tokio::join!(keep_time(&archive), Keeper(Arc::clone(&archive)).run());
+                Keeper(Arc::clone(&archive)).run().await;
             };
+            let working = async { tokio::join!(keep_time(&archive), working) };
             tokio::select! {
-                () = working => {}
+                _ = working => {}
                 _ = ended => {}
             }
             let last = async {

@@ -45,7 +45,9 @@ impl Writer {
         loop {
             let opened = async {
                 let client = self.0.dial.connect().await.map_err(|error| error.to_string())?;
-                let statements = Statements::prepare(&client).await.map_err(|error| told(&error))?;
+                let silent = |_| "the server does not answer".to_owned();
+                let prepared = timeout(self.0.dial.timeout(), Statements::prepare(&client)).await.map_err(silent)?;
+                let statements = prepared.map_err(|error| told(&error))?;
                 Ok::<_, String>((client, statements))
             };
             match opened.await {

@@ -7,3 +7,4 @@ CREATE TABLE roomcast_reads (
     PRIMARY KEY (room, reader)
 );
 CREATE INDEX roomcast_reads_reader ON roomcast_reads (reader);
+CREATE INDEX roomcast_reads_furthest ON roomcast_reads (room, generation DESC, "offset" DESC);

@@ -208,11 +208,12 @@ local function appending(base, master, now, now_text, rooms)
         return '-' .. known.err
       elseif known and known ~= '' then
         local position, first = string.match(known, '^([^\n]*)\n?(.*)$')
+        -- A write, so that whatever waits for replicas after it waits for the event as well. Also one that is refused keeps its key: what
+        -- an archive has pending of it is looked after later.
+        local kept = call('PEXPIRE', once, policy.key_ttl)
         if content ~= '' and first ~= '' and content ~= first then
           return '!'
         end
-        -- A write, so that whatever waits for replicas after it waits for the event as well.
-        local kept = call('PEXPIRE', once, policy.key_ttl)
         return failed(kept) and '-' .. kept.err or position
       end
     end
