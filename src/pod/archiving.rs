@@ -10,6 +10,7 @@ use crate::{
     archive::{Archive, ArchiveThread, ArchivedBroker, ArchivedErasure},
     broker::{Broker, Erasure, memory::MemoryLimits},
     config::{Config, Policies},
+    hub::{AbsentDesk, WatchedBroker},
     metrics::Exposition,
 };
 
@@ -24,14 +25,18 @@ pub(super) struct Archiving {
 }
 
 impl Archiving {
-    /// Around `inner`, by which events enter the log.
+    /// Around the log's broker. `absent`: what is handed in beside, where the backend is told of users that are absent.
     pub(super) fn of(
         config: &Config,
-        inner: Arc<dyn Broker>,
+        absent: Option<&Arc<AbsentDesk>>,
         log: &Log,
         policies: &Arc<ArcSwap<Policies>>,
         exposition: &Exposition,
     ) -> Result<Self, StartError> {
+        let inner: Arc<dyn Broker> = match absent {
+            Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))),
+            None => log.broker(),
+        };
         let parts = (Arc::clone(&inner), log.acks(), log.keys());
         let made = ArchiveThread::make(&config.archive, known_for(config), parts, || exposition.archive())?;
         let Some((archive, thread)) = made else {

@@ -70,7 +70,7 @@ use crate::{
     hooks::{AbsentHook, Hooks},
     hub::{
         AbsentDesk, AckDesk, AuthorNotes, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic,
-        Recoveries, Senders, Services, SharedWindows, Spokesman, ToWorker, WatchedBroker, WorkerQueues,
+        Recoveries, Senders, Services, SharedWindows, Spokesman, ToWorker, WorkerQueues,
     },
     metrics::{AbsentMetrics, Exposition},
     protocol::Dialects,
@@ -217,12 +217,8 @@ impl Pod {
             }
             _ => None,
         };
-        let broker = match &absent {
-            Some(desk) => Arc::new(WatchedBroker::new(log.broker(), Arc::clone(desk))) as _,
-            None => log.broker(),
-        };
         let Archiving { broker, announcing, archive, thread: archive_thread } =
-            Archiving::of(&config, broker, &log, &policies, &exposition)?;
+            Archiving::of(&config, absent.as_ref(), &log, &policies, &exposition)?;
         let user_presence = log.user_presence(&config.user_presence, &metrics, announcing);
         let seams = HubSeams::new(&log, broker, homestead);
         let compression = &config.compression;
