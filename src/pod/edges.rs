@@ -142,6 +142,7 @@ pub(super) fn serve_edges(
                         tokio::pin!(serve);
                         let ends = async {
                             tokio::select! {
+                                biased;
                                 // Once it is a link it makes no place any more.
                                 _ = &mut links => std::future::pending().await,
                                 () = over.notified() => {}

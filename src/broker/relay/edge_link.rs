@@ -77,6 +77,7 @@ pub async fn serve_edge<S>(
         return refuse(&mut writes, &format!("this home has as many links as it takes, {MOST_LINKS}")).await;
     };
     drop(waiting);
+    let open = OpenLink { home: &home, link: &link };
     tracing::info!(edge = link.pod, link = link.number, "an edge follows this pod");
     let largest = home.largest_record();
     queue.send(&FromHome::Welcome { version: VERSION, pod: home.pod.clone(), ancestry: home.ancestry(), largest });
@@ -87,9 +88,21 @@ pub async fn serve_edge<S>(
         end = watch(&home, &link, &authorization) => end,
     };
     end.tell(&home.metrics, &link.pod, link.number);
-    home.members.lost(&link.pod, link.number, Instant::now());
-    home.edges.close(&link);
+    drop(open);
     let _ = timeout(Duration::from_secs(1), refuse(&mut writes, &end.why)).await;
+}
+
+/// A link that counts among those of its home, until this goes: however what serves it ends.
+struct OpenLink<'a> {
+    home: &'a Home,
+    link: &'a EdgeLink,
+}
+
+impl Drop for OpenLink<'_> {
+    fn drop(&mut self) {
+        self.home.members.lost(&self.link.pod, self.link.number, Instant::now());
+        self.home.edges.close(self.link);
+    }
 }
 
 /// Closes with a sentence, as much of it as a close frame holds (RFC 6455 section 5.5).

@@ -143,6 +143,7 @@ async fn run(state: Arc<EdgeState>) {
         if turned.elapsed() >= ledger::SPAN {
             turned = Instant::now();
             state.ledgers.iter().for_each(ledger::LinkLedger::turn);
+            state.rooms.ask_refused();
         }
         state.rooms.forget(Instant::now());
         let (up, (rooms, bytes)) = (state.rooms.up().len(), state.rooms.usage());

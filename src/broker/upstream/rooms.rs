@@ -184,6 +184,18 @@ impl FollowedRooms {
         }
     }
 
+    /// Asks again for rooms that the home refused: it may have been short of memory, or its patterns are others by now.
+    pub(super) fn ask_refused(&self) {
+        let table = self.lock();
+        for (room, followed) in table.rooms.iter().filter(|(_, followed)| followed.is_refused) {
+            if let Some((index, number)) = followed.link.filter(|_| followed.left.is_none())
+                && let Some(Some(link)) = table.links.get(index)
+            {
+                link.queue.send(&FromEdge::Follow { number, room: room.clone() });
+            }
+        }
+    }
+
     /// Something happened in a room.
     pub(super) fn delivered(&self, index: usize, number: u32, delivery: Delivery) {
         let mut table = self.lock();

@@ -198,3 +198,28 @@ async fn a_room_that_was_left_is_followed_for_a_moment_longer() {
     assert_eq!(world.rooms.usage(), (0, 0));
     assert_eq!(asked(&link).await, [1, 1, -1]);
 }
+
+#[tokio::test]
+async fn a_room_that_was_refused_is_asked_for_again() {
+    let (world, link) = (World::new(1 << 20), home_link("h"));
+    world.rooms.link_up(0, &link);
+    world.rooms.link_up(1, &link);
+    world.subscribe();
+    let asked_first = asked(&link).await;
+    let (index, number) = world.rooms.lock().rooms[&world.room].link.unwrap();
+    assert_eq!(asked_first, [i64::from(number)]);
+    world.rooms.ask_refused();
+    assert!(asked(&link).await.is_empty());
+    world.rooms.refused(index, number, "there is no memory for it");
+    world.rooms.ask_refused();
+    assert_eq!(asked(&link).await, [i64::from(number)]);
+    world.rooms.started(index, number, position(3));
+    assert_eq!(world.heard(), ["started e 3"]);
+    world.rooms.ask_refused();
+    assert!(asked(&link).await.is_empty());
+    // One that was left is not.
+    world.rooms.refused(index, number, "there is no memory for it");
+    world.rooms.unsubscribe(&world.room);
+    world.rooms.ask_refused();
+    assert!(asked(&link).await.is_empty());
+}
