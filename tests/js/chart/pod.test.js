@@ -194,7 +194,7 @@ test('no secret is in a ConfigMap, an argument or a variable written out', async
   for (const secret of secrets) assert.ok(own.includes(secret), secret);
   const others = JSON.stringify(documents.all.filter(({ kind }) => kind !== 'Secret'));
   for (const secret of secrets) assert.ok(!others.includes(secret), secret);
-  const env = environment(documents);
+  const env = environment(documents, { ROOMCAST_ARCHIVE_URL: 'postgres://db.example.com/roomcast' });
   assert.equal(env.ROOMCAST_API_KEY, 'first-key,second-key');
   assert.equal(env.ROOMCAST_REDIS_PASSWORD, 'correct-horse');
   assert.equal(env.ROOMCAST_RELAY_KEYS, 'key-of-edges,next-key-of-edges');
