@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, ApiCode, ApiError, ok},
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::{
     hub::{DeleteError, EventAt, EventDeletion, Services},
-    model::{ArchiveMode, Epoch, MAX_OFFSET, Offset, Position, Retain, Room},
+    model::{ArchiveMode, Epoch, MAX_OFFSET, Offset, Position, Retain, Room, whole_number},
 };
 
 /// `POST /api/rooms/{room}/delete`.
@@ -19,7 +20,8 @@ pub(super) async fn delete(services: &Services, room: Room, body: &[u8]) -> Resu
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Body<'a> {
-        offset: Offset,
+        #[serde(borrow)]
+        offset: &'a RawValue,
         #[serde(borrow)]
         epoch: Option<Cow<'a, str>>,
     }
@@ -31,6 +33,9 @@ pub(super) async fn delete(services: &Services, room: Room, body: &[u8]) -> Resu
         position: At<'a>,
     }
     let Body { offset, epoch } = object(body, "the body")?;
+    let offset = whole_number(offset.get()).filter(|offset| (1..=MAX_OFFSET).contains(offset));
+    let offset =
+        offset.ok_or_else(|| ApiError::bad_request(format!("`offset` must be an integer from 1 to {MAX_OFFSET}")))?;
     if epoch.as_ref().is_some_and(|epoch| epoch.is_empty()) {
         return Err(ApiError::bad_request("`epoch` must not be empty: leave it out for the room's own"));
     }
@@ -41,9 +46,6 @@ pub(super) async fn delete(services: &Services, room: Room, body: &[u8]) -> Resu
 
 /// Deletes an event. Where that is told.
 async fn one(services: &Services, room: Room, epoch: Option<Epoch>, offset: Offset) -> Result<Position, ApiError> {
-    if !(1..=MAX_OFFSET).contains(&offset) {
-        return Err(ApiError::bad_request(format!("`offset` must be an integer from 1 to {MAX_OFFSET}")));
-    }
     let policy = services.policy(&room);
     if policy.history_size == 0 && policy.retain == Retain::None && policy.archive == ArchiveMode::Off {
         return Err(ApiError::new(ApiCode::NotAvailable, format!("{room} keeps no events")));

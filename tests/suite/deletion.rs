@@ -116,6 +116,9 @@ async fn over_two_pods(a: &Pod, b: &Pod, search: impl Fn() -> Option<bool>) {
     assert_eq!(event(&mut late, "live").await["offset"], 5);
     for (status, room, body) in [
         (404, "chat:1", r#"{"offset":99}"#),
+        (404, "chat:1", r#"{"offset":99.0}"#),
+        (400, "chat:1", r#"{"offset":1.5}"#),
+        (400, "chat:1", r#"{"offset":"1"}"#),
         (404, "chat:1", r#"{"offset":1,"epoch":"another"}"#),
         (400, "chat:1", r#"{"offset":0}"#),
         (400, "chat:1", r#"{"offset":1,"epoch":""}"#),
