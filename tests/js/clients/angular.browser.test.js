@@ -284,8 +284,8 @@ test('a notification is a toast, a badge and a sound, and on the desktop; read o
     };
     await until(look, 20_000, () => `on the desktop is ${JSON.stringify(found)}; ${away.complaints}`);
   };
-  await tells('Eve mentioned you', 'For @dana: the crust');
   for (const page of [desk, phone, away]) await counts(page, '/notifications', 1);
+  await tells('Eve mentioned you', 'For @dana: the crust');
   const [worker] = away.context().serviceWorkers();
   const press = (action) =>
     worker.evaluate(async (action) => {
