@@ -63,8 +63,12 @@ class Polls implements Link {
       this.#changed();
       reply({ type, id });
     } else if (type === 'ping') {
+      // The poll that waits may wait for ever.
       this.#changed();
-      reply({ type: 'pong', id });
+      void this.#get([]).then(
+        () => reply({ type: 'pong', id }),
+        (error) => this.#end(LOST, String(error)),
+      );
     } else if (token) {
       this.#token = token as string;
       reply({ type: 'done', id });
@@ -193,7 +197,11 @@ class Polls implements Link {
       credentials: 'include',
       headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
     });
-    return { answer, body: (await answer.json().catch(() => ({}))) as PollAnswer };
+    const body = (await answer.json().catch(() => ({}))) as PollAnswer;
+    // A page to sign in to a network, or a firewall, speaks for no pod.
+    if (!body.messages && !body.error && ![429, 503].includes(answer.status))
+      throw new Error(`HTTP status ${answer.status}, not from a pod`);
+    return { answer, body };
   }
 
   #take(messages: readonly Message[]): void {

@@ -144,3 +144,32 @@ test('without any transport it says so', async () => {
   assert.match(explain(client, clock.date()), /no transport/);
   client.close();
 });
+
+test('what answers for the network and is no pod is an attempt that failed, over long-polls', async (t) => {
+  const clock = new TestClock();
+  let calls = 0;
+  let answer = { ok: true, status: 200, json: () => Promise.reject(new SyntaxError('a page to sign in')) };
+  const fetch = () => {
+    calls += 1;
+    return Promise.resolve({ headers: new Map(), ...answer });
+  };
+  const client = new Client({ url: 'https://pod', transports: ['poll'], fetch, clock, storage: null });
+  t.after(() => client.close());
+  client.subscribe('r');
+  const failed = async (status) => {
+    Object.assign(answer, { ok: status < 300, status });
+    const before = calls;
+    await clock.advance(60_000);
+    // The code of long-polls is loaded meanwhile, which takes real time.
+    for (let turn = 0; turn < 20; turn++) await new Promise((done) => setTimeout(done, 5));
+    await clock.advance(60_000);
+    assert.match(client.attempts.at(-1).reason, new RegExp(`HTTP status ${status}, not from a pod`));
+    assert.equal(client.state.kind, 'waiting');
+    assert.ok(calls - before < 15, `${calls - before} requests in two minutes`);
+  };
+  for (const status of [200, 302, 401, 403, 404, 502]) await failed(status);
+  answer = { ok: true, status: 200, json: () => Promise.resolve({ messages: [], cursor: '' }) };
+  client.wake();
+  await settled();
+  assert.equal(client.state.kind, 'open');
+});
