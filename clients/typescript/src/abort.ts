@@ -9,7 +9,7 @@ import type { Signal } from './platform.js';
 export function onAbort(signal: Signal | undefined, then: (error: RoomcastError) => void): () => void {
   const tell = () => {
     stop();
-    then(new RoomcastError('aborted', 'the call was aborted', { cause: signal?.reason }));
+    then(new RoomcastError('aborted', 'aborted', { cause: signal?.reason }));
   };
   const stop = () => signal?.removeEventListener('abort', tell);
   signal?.addEventListener('abort', tell);

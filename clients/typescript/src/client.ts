@@ -29,11 +29,11 @@ export interface RoomSummary {
 /** A client of a server, or of the nearest of several. Nothing is sent before something is subscribed to, asked for, or `connect` is called. */
 export class Client<Rooms extends object = AnyRooms> {
   /** Tells `onError` of something: for what is built upon the client. */
-  readonly report: Report;
+  declare readonly report: Report;
   /** @internal */
-  readonly clock: Clock;
+  declare readonly clock: Clock;
   /** @internal What `commands` keeps of this client. */
-  commands: { readonly waiting: number } | undefined;
+  declare commands: { readonly waiting: number } | undefined;
   readonly #credentials: Credentials;
   readonly #line: Line;
   readonly #news: Listeners<ClientNews>;

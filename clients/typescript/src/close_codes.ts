@@ -27,7 +27,7 @@ export function advice(code: number): Advice {
  * Milliseconds to wait before attempt number `attempt`, from 0: full jitter below a bound that doubles. `hint` is what the server
  * named, in milliseconds from now; the pause is longer by a jitter.
  */
-export function pause(code: number, attempt: number, hint: number | undefined, random: () => number): number {
+export function pause(code: number, attempt: number, random: () => number, hint?: number): number {
   if (hint !== undefined) return Math.max(hint, 0) + random() * SHORTEST;
   const bound = Math.min(SHORTEST * 2 ** attempt, LONGEST);
   return advice(code) === 'later' ? LATER + random() * Math.max(bound, 2 * LATER) : random() * bound;

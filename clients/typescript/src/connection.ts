@@ -11,6 +11,7 @@ import { type ErrorCode, RoomcastError } from './error.js';
 import type { LinkEvents } from './link.js';
 import type { Report } from './listeners.js';
 import type { Command, Message } from './message.js';
+import { DOUBTED_AFTER, PONG_AFTER_WAKE, PONG_WITHIN, SPREAD } from './patience.js';
 import type { Won } from './race.js';
 
 /** Takes the answer to a command; `undefined`: the connection ended first. */
@@ -30,6 +31,8 @@ export interface ConnectionEvents {
   /** A message that answers no command. */
   message(message: Message, datagram?: boolean): void;
   ended: LinkEvents['close'];
+  /** It was woken, and gives no sign of life yet: it may be dead, or slow. */
+  doubted(): void;
 }
 
 export interface Connection {
@@ -45,16 +48,10 @@ export interface Connection {
   close(): void;
 }
 
-/** How long the answer to a ping may take: after a silence, and after a network has come back. */
-const PONG_WITHIN = 10_000;
-const PONG_AFTER_WAKE = 4_000;
-/** A backend that wants every user's rights looked at again asks all at the same time. */
-const SPREAD = 1_000;
-
 export function connection(
   { link, welcome }: Won,
   { clock, credentials, report }: Surroundings,
-  { open, message: told, ended }: ConnectionEvents,
+  { open, message: told, ended, doubted }: ConnectionEvents,
 ): Connection {
   const waiting = new Map<number | undefined, Answered | undefined>();
   let ids = 0;
@@ -112,7 +109,7 @@ export function connection(
   };
   const renewalFailed = (error: unknown) => {
     report(error);
-    renewAfter(SPREAD + pause(LOST, 2 + renewals++, undefined, clock.random));
+    renewAfter(SPREAD + pause(LOST, 2 + renewals++, clock.random));
   };
 
   const unlessHeard = (ms: number, then: () => void) => {
@@ -125,8 +122,9 @@ export function connection(
     const { ping_interval: interval } = welcome;
     if (interval) unlessHeard(heard + interval - clock.now(), () => ping(PONG_WITHIN));
   };
-  const ping = (within: number) => {
-    unlessHeard(within, () => end(LOST, 'no sign of life'));
+  const isLost = () => end(LOST, 'no sign of life');
+  const ping = (within: number, then = isLost) => {
+    unlessHeard(within, then);
     ask({ type: 'ping' });
   };
 
@@ -134,7 +132,11 @@ export function connection(
     waiting,
     ask,
     close,
-    wake: () => ping(PONG_AFTER_WAKE),
+    wake: () =>
+      ping(DOUBTED_AFTER, () => {
+        unlessHeard(PONG_AFTER_WAKE, isLost);
+        doubted();
+      }),
     start() {
       watch();
       const { token } = credentials;

@@ -14,8 +14,9 @@ import { type Connection, connection as begin, type Surroundings } from './conne
 import { RoomcastError } from './error.js';
 import type { Listeners } from './listeners.js';
 import type { Message } from './message.js';
+import { BEGUN_BEFORE, BEGUN_SINCE, BETTER_FIRST, BETTER_LAST, GOOD_AFTER } from './patience.js';
 import type { Means } from './platform.js';
-import { type Attempt, type Course, race, type Won } from './race.js';
+import { type Attempt, type Candidate, type Course, race, type Won } from './race.js';
 import type { Room, RoomWire } from './room.js';
 import { onWake } from './wake.js';
 
@@ -52,15 +53,8 @@ export interface ClientNews {
   message: Message;
 }
 
-/** A connection that lasted this long was a good one: the next failure is a first one. */
-const GOOD_AFTER = 2_000;
-/** What an attempt is given before a network that is back begins it anew. */
-const PATIENCE = 500;
 /** Attempts that `explain` may tell of. */
 const ATTEMPTS = 30;
-/** Pauses between looks for a better transport grow from the one to the other. */
-const BETTER_FIRST = 5_000;
-const BETTER_LAST = 600_000;
 
 export function line(
   around: Surroundings & { readonly means: Means },
@@ -73,11 +67,13 @@ export function line(
   let state: ClientState = { kind: 'idle' };
   let connection: Connection | undefined;
   let failures = 0;
-  /** Whether the pause may be cut short. */
-  let mayHurry = true;
+  /** Whether there is a pause that may be cut short. */
+  let mayHurry = false;
   /** Calls off what is under way: a race, a pause, a look for a better transport. */
   let stop: (() => void) | undefined;
   let stopWake: (() => void) | undefined;
+  /** What the attempt under way is given before a wake begins it anew. */
+  let patience = BEGUN_BEFORE;
 
   const become = (next: ClientState) => {
     state = next;
@@ -85,6 +81,8 @@ export function line(
   };
   /** Lets go of the connection, and of what leads to one. */
   const drop = () => {
+    mayHurry = false;
+    patience = BEGUN_BEFORE;
     stop?.();
     connection?.close();
     connection = undefined;
@@ -109,7 +107,7 @@ export function line(
     const way = advice(code);
     if (way === 'never') return end(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
     if (way === 'token') credentials.refuse();
-    const wait = pause(code, failures++, hint, clock.random);
+    const wait = pause(code, failures++, clock.random, hint);
     mayHurry = way !== 'later';
     stop = clock.after(wait, dial);
     become({ kind: 'waiting', until: clock.date() + wait, code, reason });
@@ -143,6 +141,7 @@ export function line(
     );
   };
   const use = (won: Won) => {
+    drop();
     const { candidate, welcome } = won;
     const { transport, endpoint } = candidate;
     const open = () => {
@@ -151,12 +150,14 @@ export function line(
       choice.remember(candidate, since);
       become({ kind: 'open', since, transport: name, endpoint, connection: welcome.connection ?? '', sends });
       if (connection !== mine) return;
-      lookForBetter(candidate, BETTER_FIRST);
+      look();
       for (const room of rooms.values()) if (room.state === 'away') room.join();
     };
+    const look = () => lookForBetter(candidate, BETTER_FIRST);
     const mine = begin(won, around, {
       open,
       ended,
+      doubted: () => beside(choice.candidates(clock.date()), true, look),
       message(message, datagram) {
         const room = rooms.get(message.room as string);
         if (room) room.receive(message, datagram);
@@ -166,30 +167,38 @@ export function line(
     connection = mine;
     return mine.start();
   };
+  /** Tries ways beside the connection, and moves over: to a better one, or because it `isDoubted` whether the connection still is. */
+  const beside = (ways: readonly Candidate[], isDoubted: boolean, failed: () => void) => {
+    stop?.();
+    stop = race(
+      ways,
+      course((won) => {
+        // What waits for an answer would be lost; or is the answer that is missing.
+        if (!!connection?.waiting.size === isDoubted) return use(won);
+        won.link.close();
+        failed();
+        return undefined;
+      }, failed),
+    );
+  };
   /** Now and then it tries whether a better transport works by now, and moves over to it. */
   const lookForBetter = (than: Won['candidate'], wait: number) => {
     const ways = choice.better(than);
     if (!ways[0]) return;
+    stop?.();
     const again = () => lookForBetter(than, Math.min(2 * wait, BETTER_LAST));
-    stop = clock.after(wait, () => {
-      stop = race(
-        ways,
-        course((won) => {
-          if (connection?.waiting.size) {
-            won.link.close();
-            again();
-            return undefined;
-          }
-          drop();
-          return use(won);
-        }, again),
-      );
-    });
+    stop = clock.after(wait, () => beside(ways, false, again));
   };
   const wake = () => {
-    const { kind } = state;
-    if (kind === 'open') connection?.wake();
-    else if (kind === 'waiting' ? mayHurry : kind === 'connecting' && clock.date() - state.since > PATIENCE) dial();
+    const mine = state;
+    const hurry = () => {
+      if (state !== mine) return;
+      dial();
+      patience = BEGUN_SINCE;
+    };
+    if (connection) connection.wake();
+    else if (mine.kind === 'connecting') clock.after(mine.since + patience - clock.date(), hurry);
+    else if (mayHurry) hurry();
   };
 
   return {
@@ -201,6 +210,6 @@ export function line(
     wake,
     end,
     ask: (command, answered) => connection?.ask(command, answered) ?? false,
-    later: (failures, then) => void clock.after(pause(LOST, failures + 2, undefined, clock.random), then),
+    later: (failures, then) => void clock.after(pause(LOST, failures + 2, clock.random), then),
   };
 }

@@ -6,10 +6,8 @@ import { LOST } from './close_codes.js';
 import type { Clock } from './clock.js';
 import type { Link, LinkEvents, Transport } from './link.js';
 import type { Message } from './message.js';
+import { WELCOME_WITHIN } from './patience.js';
 import type { Means } from './platform.js';
-
-/** An attempt that no server has welcomed by then has failed. */
-const WELCOME_WITHIN = 10_000;
 
 /** A way to a server. */
 export interface Candidate {
@@ -113,7 +111,7 @@ export function race(candidates: readonly Candidate[], course: Course): () => vo
         next();
       },
     };
-    const stopLate = clock.after(WELCOME_WITHIN, () => on.close(LOST, `no welcome within ${WELCOME_WITHIN} ms`));
+    const stopLate = clock.after(WELCOME_WITHIN, () => on.close(LOST, 'no welcome in time'));
     running.add(letGo);
     try {
       link = transport.dial(

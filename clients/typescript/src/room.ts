@@ -58,9 +58,9 @@ export const PASSING = ['unavailable', 'unknown', 'rate_limited'];
 export class Room {
   readonly followers = new Set<Follower>();
   state: RoomState = 'away';
-  position: Position | undefined;
+  declare position: Position | undefined;
   /** Why it is refused. */
-  error: RoomcastError | undefined;
+  declare error: RoomcastError | undefined;
   readonly #wire: RoomWire;
   /** Stands for the `subscribe` that is not answered. */
   #asked: object | undefined;
@@ -92,7 +92,7 @@ export class Room {
   }
 
   leave(): void {
-    if (this.state === 'joining' || this.state === 'joined') this.#leave();
+    if (this.state !== 'away' && !this.error) this.#leave();
     this.away();
   }
 

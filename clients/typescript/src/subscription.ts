@@ -126,7 +126,7 @@ export function follow<Topics>(
       } catch (error) {
         if (loading !== mine) return;
         report(error);
-        const wait = pause(LOST, failures, undefined, clock.random);
+        const wait = pause(LOST, failures, clock.random);
         await new Promise<void>((resolve) => void clock.after(wait, resolve));
       }
     }

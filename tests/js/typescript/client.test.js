@@ -109,11 +109,91 @@ test('a connection that gives no sign of life is lost, one that only slept is no
   assert.equal(client.attempts.length, 1);
   pod.tamper = () => undefined;
   client.wake();
-  await clock.advance(3_999);
+  await clock.advance(4_149);
   assert.equal(client.state.kind, 'open');
   await clock.advance(1);
   assert.equal(client.state.kind, 'waiting');
   assert.match(explain(client, clock.date()), /^Not connected: .*no sign of life/);
+});
+
+/** A transport that has its attempts done by others, in turn, the last one again and again. */
+function inTurn(...transports) {
+  const dialled = [];
+  const dial = (to, on) => {
+    const { dial } = transports[Math.min(dialled.length, transports.length - 1)];
+    dialled.push(to);
+    return dial(to, on);
+  };
+  return { ...transports[0], dialled, dial };
+}
+/** One that never answers. */
+const hangs = { dial: () => ({ send() {}, close() {} }) };
+
+test('a connection that died unnoticed is replaced as soon as the network is back, without a loss', async () => {
+  const { clock, pod, client } = await world();
+  const seen = [];
+  const subscription = client.subscribe('r', { event: ({ data }) => seen.push(data) });
+  await subscription.joined();
+  let isDead = true;
+  pod.tamper = (message) => (isDead ? undefined : message);
+  pod.publish('r', 't', 1);
+  const published = commands(client).publish('r', 't', 2);
+  await clock.advance(1_000);
+  client.wake();
+  await clock.advance(149);
+  isDead = false;
+  assert.equal(client.attempts.length, 1, 'it may be slow');
+  await clock.advance(1);
+  assert.deepEqual([client.state.kind, client.attempts.length, pod.connections], ['open', 2, 1]);
+  assert.equal((await published).offset, 2);
+  assert.deepEqual([seen, subscription.state], [[1, 2], 'joined']);
+  await clock.advance(60_000);
+  assert.equal(client.attempts.length, 2);
+});
+
+test('a connection that is slow to answer when the network is back is kept', async () => {
+  const late = {
+    dial: (to, on) => pod.transport.dial(to, { ...on, message: (one) => clock.after(400, () => on.message(one)) }),
+  };
+  const { clock, pod, client } = await world();
+  const transport = inTurn(pod.transport, late);
+  const slow = new Client({ url: 'https://pod', transports: [transport], clock, storage: null });
+  await slow.subscribe('r').joined();
+  const { connection } = slow.state;
+  let pong;
+  pod.tamper = (message) => {
+    if (message.type !== 'pong') return message;
+    pong ??= message;
+    return undefined;
+  };
+  slow.wake();
+  await clock.advance(300);
+  assert.equal(transport.dialled.length, 2);
+  pod.tamper = undefined;
+  pod.say(pong);
+  await clock.advance(10_000);
+  assert.deepEqual([slow.state.kind, slow.state.connection, pod.connections], ['open', connection, 1]);
+  slow.close();
+  client.close();
+});
+
+test('an attempt that the network has swallowed is begun anew when it is back, and then has its time', async () => {
+  const clock = new TestClock();
+  const pod = new TestPod({ clock });
+  const transport = inTurn({ ...pod.transport, ...hangs }, hangs, pod.transport);
+  const client = new Client({ url: 'https://pod', transports: [transport], clock, storage: null });
+  client.connect();
+  await clock.advance(100);
+  // As a browser tells of it: by several events.
+  for (let event = 0; event < 3; event++) client.wake();
+  await clock.advance(50);
+  assert.equal(transport.dialled.length, 2);
+  client.wake();
+  await clock.advance(900);
+  assert.equal(transport.dialled.length, 2, 'a slow network needs its time');
+  await clock.advance(100);
+  assert.deepEqual([transport.dialled.length, client.state.kind], [3, 'open']);
+  client.close();
 });
 
 for (const code of [1008, 4003, 4011, 4029]) {
