@@ -1,7 +1,7 @@
 //! The idempotency keys of a room: a repeated publish is one event.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -11,12 +11,22 @@ use crate::{
     model::{Fingerprint, Offset, PublisherSide, UnixMillis},
 };
 
-/// The keys of the last minutes with the offsets that they got. When full, the oldest is forgotten: a publish repeated
-/// after that is a second event.
+/// When a key came last, and its number among those of that moment.
+type Turn = (UnixMillis, u64);
+
+struct Known {
+    offset: Offset,
+    fingerprint: Fingerprint,
+    turn: Turn,
+}
+
+/// The keys of the last minutes with the offsets that they got. One that comes again is known anew from then on. When full, the one that came
+/// longest ago is forgotten: a publish repeated after that is a second event.
 #[derive(Default)]
 pub(super) struct Keys {
-    events: HashMap<Arc<str>, (Offset, Fingerprint)>,
-    ages: VecDeque<(UnixMillis, Arc<str>)>,
+    events: HashMap<Arc<str>, Known>,
+    /// The oldest first.
+    turns: BTreeMap<Turn, Arc<str>>,
     bytes: usize,
     /// When the newest key came that was forgotten before its time.
     forgotten: UnixMillis,
@@ -44,9 +54,17 @@ impl KnownKey {
     }
 }
 
-/// What a key costs: its text, the counts of its `Arc`, its place in the map and in the queue.
+/// What a key costs: its text, the counts of its `Arc`, its place in both maps.
 fn cost(key: &str) -> usize {
-    key.len() + 120
+    key.len() + 160
+}
+
+/// Behind all others: the clock may be set back, the order in which keys came is not.
+fn next_turn(turns: &BTreeMap<Turn, Arc<str>>, now: UnixMillis) -> Turn {
+    match turns.last_key_value() {
+        Some(((at, number), _)) if *at >= now => (*at, number + 1),
+        _ => (now, 0),
+    }
 }
 
 impl Keys {
@@ -60,42 +78,46 @@ impl Keys {
         self.forgotten < since
     }
 
-    /// The offset that the key got, if it is still known.
+    /// The offset that the key got, if it is still known; then it is known anew, also where it comes with another event.
     ///
     /// # Errors
     /// [`BrokerError::Conflict`]: another event got it.
-    pub(super) fn get(&self, key: &KnownKey) -> Result<Option<Offset>, BrokerError> {
-        match self.events.get(&*key.text) {
-            Some((_, fingerprint)) if *fingerprint != key.fingerprint => Err(BrokerError::Conflict),
-            known => Ok(known.map(|(offset, _)| *offset)),
+    pub(super) fn get(&mut self, key: &KnownKey, now: UnixMillis) -> Result<Option<Offset>, BrokerError> {
+        let Some(known) = self.events.get_mut(&*key.text) else { return Ok(None) };
+        if let Some(text) = self.turns.remove(&known.turn) {
+            known.turn = next_turn(&self.turns, now);
+            self.turns.insert(known.turn, text);
         }
+        if known.fingerprint == key.fingerprint { Ok(Some(known.offset)) } else { Err(BrokerError::Conflict) }
     }
 
     /// Remembers a key that is not known.
     pub(super) fn insert(&mut self, key: &KnownKey, offset: Offset, limits: &MemoryLimits, now: UnixMillis) {
         let text: Arc<str> = key.text.as_str().into();
         self.bytes += cost(&text);
-        self.ages.push_back((now, Arc::clone(&text)));
-        self.events.insert(text, (offset, key.fingerprint));
+        let turn = next_turn(&self.turns, now);
+        self.turns.insert(turn, Arc::clone(&text));
+        self.events.insert(text, Known { offset, fingerprint: key.fingerprint, turn });
         self.expire(limits, now);
     }
 
     /// Forgets the keys that are too old or too many.
     pub(super) fn expire(&mut self, limits: &MemoryLimits, now: UnixMillis) {
         let age = u64::try_from(limits.idempotency_age.as_millis()).unwrap_or(u64::MAX);
-        while let Some((since, key)) = self.ages.front() {
+        while let Some(oldest) = self.turns.first_entry() {
+            let (since, _) = *oldest.key();
             let is_young = since.saturating_add(age) > now;
-            if self.ages.len() <= limits.idempotency_keys && is_young {
+            if self.events.len() <= limits.idempotency_keys && is_young {
                 return;
             }
             if is_young {
-                self.forgotten = *since;
+                self.forgotten = self.forgotten.max(since);
             }
-            self.bytes -= cost(key);
-            self.events.remove(key);
-            self.ages.pop_front();
+            let key = oldest.remove();
+            self.bytes -= cost(&key);
+            self.events.remove(&key);
         }
-        if self.ages.capacity() > 0 {
+        if self.events.capacity() > 0 {
             *self = Self::default();
         }
     }
@@ -104,7 +126,7 @@ impl Keys {
 #[cfg(test)]
 impl Keys {
     pub(super) fn bytes_anew(&self) -> usize {
-        assert_eq!(self.events.len(), self.ages.len());
+        assert_eq!(self.events.len(), self.turns.len());
         self.events.keys().map(|key| cost(key)).sum()
     }
 }

@@ -156,7 +156,7 @@ impl RoomState {
         }
         let held_before = self.bytes();
         self.expire(step.limits, step.now);
-        let known = step.key.zip(self.keys.as_ref()).map_or(Ok(None), |(key, keys)| keys.get(key));
+        let known = step.key.zip(self.keys.as_mut()).map_or(Ok(None), |(key, keys)| keys.get(key, step.now));
         if let Some(known) = known.transpose() {
             return PublishOutcome::Done(known.map(|offset| Position::new(self.epoch.clone(), offset)));
         }

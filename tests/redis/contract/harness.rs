@@ -44,10 +44,29 @@ pub trait Store: Send + Sync + 'static {
     fn lose(&self, room: &Room) -> impl Future<Output = ()> + Send;
 }
 
+/// A store whose idempotency keys are known for as long as a test says.
+pub trait Forgetful: Store {
+    /// The same as [`start`](Store::start) with keys that are known for `age`.
+    fn start_with_key_age(
+        policy: Policy,
+        deliver: Arc<dyn Deliver>,
+        age: Duration,
+    ) -> impl Future<Output = Self> + Send;
+}
+
 /// A store and what it delivered.
 pub struct Bench<S> {
     pub store: S,
     pub seen: Arc<Recorder>,
+}
+
+impl<S: Forgetful> Bench<S> {
+    /// One whose idempotency keys are known for `age`.
+    pub async fn with_key_age(policy: Policy, age: Duration) -> Arc<Self> {
+        let seen = Arc::new(Recorder::default());
+        let deliver: Arc<dyn Deliver> = Arc::clone(&seen) as Arc<dyn Deliver>;
+        Arc::new(Self { store: S::start_with_key_age(policy, deliver, age).await, seen })
+    }
 }
 
 impl<S: Store> Bench<S> {

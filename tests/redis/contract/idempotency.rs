@@ -1,13 +1,13 @@
 //! A repeated publish is one event.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use roomcast::testing::{
     broker::BrokerError,
     model::{IdempotencyKey, Policy, Publication},
 };
 
-use super::harness::{Bench, Store, assert_a_stream, binary, everything, json, offsets, publication, room};
+use super::harness::{Bench, Forgetful, Store, assert_a_stream, binary, everything, json, offsets, publication, room};
 
 fn repeated(key: &str, topic: &str) -> Publication {
     Publication { idempotency_key: Some(key.into()), ..publication(topic) }
@@ -25,6 +25,26 @@ pub async fn a_repeated_publish_is_one_event<S: Store>() {
     let delivered = bench.seen.events_up_to(&room, 3).await;
     assert_eq!(delivered.iter().map(|(_, e)| &*e.topic).collect::<Vec<_>>(), ["first", "between", "other"]);
     assert_eq!(offsets(&bench.history(&room, everything()).await.events), [1, 2, 3]);
+}
+
+/// From the last time that it came, not from the first; a refused one counts as well.
+pub async fn a_key_that_comes_again_is_known_anew<S: Forgetful>() {
+    let age = Duration::from_secs(4);
+    let bench = Bench::<S>::with_key_age(Policy::default(), age).await;
+    let room = room("a");
+    let first = bench.try_publish(&room, repeated("k", "t")).await.unwrap();
+    bench.try_publish(&room, repeated("once", "t")).await.unwrap();
+    for round in 0..2 {
+        bench.store.pass(age * 5 / 8).await;
+        assert_eq!(bench.try_publish(&room, repeated("k", "t")).await, Ok(first.clone()), "round {round}");
+    }
+    assert_eq!(bench.try_publish(&room, repeated("once", "t")).await.unwrap().offset, 3, "one that did not come again");
+    bench.store.pass(age * 5 / 8).await;
+    assert_eq!(bench.try_publish(&room, repeated("k", "u")).await, Err(BrokerError::Conflict));
+    bench.store.pass(age * 5 / 8).await;
+    assert_eq!(bench.try_publish(&room, repeated("k", "t")).await, Ok(first), "a refused one came again");
+    bench.store.pass(age + Duration::from_millis(100)).await;
+    assert_eq!(bench.try_publish(&room, repeated("k", "t")).await.unwrap().offset, 4);
 }
 
 pub async fn keys_of_different_rooms_are_apart<S: Store>() {

@@ -19,7 +19,7 @@ use roomcast::testing::{
     model::{Policy, Publication, Room},
 };
 
-use super::harness::{Store, binary, publication, room};
+use super::harness::{Forgetful, Store, binary, publication, room};
 
 const BUDGET: usize = 8 * 1024 * 1024;
 
@@ -31,13 +31,7 @@ pub struct MemoryStore {
 
 impl Store for MemoryStore {
     fn start(policy: Policy, deliver: Arc<dyn Deliver>) -> impl Future<Output = Self> + Send {
-        let now = Arc::new(AtomicU64::new(1_700_000_000_000));
-        let clock = Arc::clone(&now);
-        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
-        let limits = MemoryLimits { max_bytes: BUDGET, ..MemoryLimits::default() };
-        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        let memory = Arc::new(MemoryBroker::new(limits, policies, deliver, clock).unwrap());
-        std::future::ready(Self { erasure: MemoryErasure(Arc::clone(&memory)), memory, now })
+        Self::start_with_key_age(policy, deliver, MemoryLimits::default().idempotency_age)
     }
 
     fn broker(&self) -> &dyn Broker {
@@ -79,5 +73,21 @@ impl Store for MemoryStore {
             self.memory.publish(&room(&format!("flood:{n}")), flood).await.unwrap();
         }
         assert!(self.memory.usage().evicted_rooms > 0);
+    }
+}
+
+impl Forgetful for MemoryStore {
+    fn start_with_key_age(
+        policy: Policy,
+        deliver: Arc<dyn Deliver>,
+        idempotency_age: Duration,
+    ) -> impl Future<Output = Self> + Send {
+        let now = Arc::new(AtomicU64::new(1_700_000_000_000));
+        let clock = Arc::clone(&now);
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
+        let limits = MemoryLimits { max_bytes: BUDGET, idempotency_age, ..MemoryLimits::default() };
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let memory = Arc::new(MemoryBroker::new(limits, policies, deliver, clock).unwrap());
+        std::future::ready(Self { erasure: MemoryErasure(Arc::clone(&memory)), memory, now })
     }
 }

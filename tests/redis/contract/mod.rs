@@ -160,12 +160,24 @@ macro_rules! user_tests {
     };
 }
 
-/// Both.
+/// The tests of idempotency keys in time.
+macro_rules! key_tests {
+    ($module:ident, $store:ty) => {
+        contract! { $module, $store:
+            idempotency::{
+                a_key_that_comes_again_is_known_anew,
+            }
+        }
+    };
+}
+
+/// All.
 macro_rules! every_test {
     ($module:ident, $store:ty) => {
         mod $module {
             room_tests!(rooms, $store);
             user_tests!(users, $store);
+            key_tests!(keys, $store);
         }
     };
 }

@@ -24,7 +24,7 @@ use roomcast_redis_subscriber::{Endpoints, Topology};
 
 use testkit::redis::{Cluster, Node, Standalone};
 
-use super::harness::Store;
+use super::harness::{Forgetful, Store};
 
 /// A fleet of one pod on a server of its own kind.
 pub struct Fleet<S: Servers> {
@@ -78,18 +78,7 @@ impl Servers for Cluster {
 
 impl<S: Servers> Store for Fleet<S> {
     async fn start(policy: Policy, deliver: Arc<dyn Deliver>) -> Self {
-        static TESTS: AtomicUsize = AtomicUsize::new(0);
-        let prefix = format!("test{}", TESTS.fetch_add(1, Ordering::Relaxed));
-        let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
-        let (nodes, topology) = server.endpoints();
-        let endpoints = Endpoints::new(nodes, topology, &prefix);
-        let settings = Settings::new(endpoints);
-        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
-        let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();
-        while broker.condition() != Condition::Well {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        Self { broker, prefix, server }
+        Self::begin(policy, deliver, |_| ()).await
     }
 
     fn broker(&self) -> &dyn Broker {
@@ -133,5 +122,29 @@ impl<S: Servers> Store for Fleet<S> {
             server.owner(&room).call(&["DEL", &key("room"), &key("log")]);
         };
         tokio::task::spawn_blocking(lose).await.unwrap();
+    }
+}
+
+impl<S: Servers> Fleet<S> {
+    async fn begin(policy: Policy, deliver: Arc<dyn Deliver>, change: impl FnOnce(&mut Settings)) -> Self {
+        static TESTS: AtomicUsize = AtomicUsize::new(0);
+        let prefix = format!("test{}", TESTS.fetch_add(1, Ordering::Relaxed));
+        let server = tokio::task::spawn_blocking(S::shared).await.unwrap();
+        let (nodes, topology) = server.endpoints();
+        let endpoints = Endpoints::new(nodes, topology, &prefix);
+        let mut settings = Settings::new(endpoints);
+        change(&mut settings);
+        let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
+        let broker = Redis::start(settings, policies, deliver, RedisMetrics::none(), RedisCommands::none()).unwrap();
+        while broker.condition() != Condition::Well {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Self { broker, prefix, server }
+    }
+}
+
+impl<S: Servers> Forgetful for Fleet<S> {
+    async fn start_with_key_age(policy: Policy, deliver: Arc<dyn Deliver>, age: Duration) -> Self {
+        Self::begin(policy, deliver, |settings| settings.idempotency_age = age).await
     }
 }
