@@ -32,7 +32,7 @@ pub struct AckDesk {
     pub questions: Notify,
     /// What devices have got.
     pub delivered: DeliveredBook,
-    /// How many backends wait for acks.
+    /// The backends that wait for acks.
     pub awaited: AwaitedAcks,
     /// What is to be told to authors.
     pub untold: UntoldReads,
@@ -61,20 +61,22 @@ impl AckDesk {
     /// Takes in an ack that is known to be good. `false`: there is no room for it.
     #[must_use]
     pub fn put(&self, ack: WaitingAck) -> bool {
-        self.put_by(|book| book.put(ack))
+        self.put_by(ack, AckBook::put)
     }
 
     /// Takes in an ack that the broker has found good. `false`: there is no room for it.
     #[must_use]
     pub fn put_judged(&self, ack: WaitingAck) -> bool {
-        self.put_by(|book| book.put_judged(ack))
+        self.put_by(ack, AckBook::put_judged)
     }
 
-    fn put_by(&self, put: impl FnOnce(&mut AckBook<AckAnswer>) -> bool) -> bool {
+    fn put_by(&self, ack: WaitingAck, put: impl FnOnce(&mut AckBook<AckAnswer>, WaitingAck) -> bool) -> bool {
+        let user = Arc::clone(&ack.user);
         let mut book = self.book();
         let was_idle = book.due_ms(0).is_none();
-        let taken = put(&mut book);
+        let taken = put(&mut book, ack);
         drop(book);
+        self.awaited.hear(&user);
         // Whatever waits already has its time.
         if was_idle {
             self.activity.notify_one();

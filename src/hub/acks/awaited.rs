@@ -1,6 +1,6 @@
 //! Whether a user acknowledges an event that was sent to it alone, for a backend that wants to know.
 //!
-//! Asks what this pod's clients have said, and now and then what the broker keeps. Always holds: it is said of an event only once one of
+//! Wakes when the user acknowledges something on this pod, and looks now and then at what the broker keeps, for what came to another one. Always holds: it is said of an event only once one of
 //! the user's devices has acknowledged it, or a later one of the same log.
 
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::{
     model::{AckMode, Position, Room},
 };
 
-/// How often it is looked: what comes to another pod is written within `acks.every` anyway.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The shortest time between two looks at what the broker keeps.
+const SHORTEST: Duration = Duration::from_millis(100);
 
 /// What waits for acks.
 pub struct AckWatch<'a>(pub &'a Services);
@@ -35,7 +35,7 @@ impl AckWatch<'_> {
         if self.0.policy(room).acks == AckMode::Off {
             return Ok(false);
         }
-        let Some(_place) = self.0.acks.awaited.take() else {
+        let Some(place) = self.0.acks.awaited.take(user) else {
             return Err(BrokerError::Unavailable(format!("{} calls wait for acks already", AwaitedAcks::MAX)));
         };
         let until = Instant::now() + within;
@@ -44,17 +44,25 @@ impl AckWatch<'_> {
             at == room && positions.iter().any(reaches)
         };
         let bounds = self.0.ack_bounds();
+        // What comes to another pod is written within that time.
+        let pause = (self.0.config.load().acks.every / 2).max(SHORTEST);
         loop {
+            let look_again = (Instant::now() + pause).min(until);
             // What waits on this pod is looked at first: meanwhile it may be kept.
+            let mut heard = place.heard.notified();
             if self.0.acks.of(user).iter().any(has_it) || self.0.acks.kept.kept(user, bounds).await?.iter().any(has_it)
             {
                 return Ok(true);
             }
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if Instant::now() >= until {
                 return Ok(false);
             }
-            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+            while tokio::time::timeout_at(look_again, heard).await.is_ok() {
+                heard = place.heard.notified();
+                if self.0.acks.of(user).iter().any(has_it) {
+                    return Ok(true);
+                }
+            }
         }
     }
 }
