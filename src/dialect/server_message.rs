@@ -59,7 +59,7 @@ pub enum ServerMessage {
 
 /// The fields that the text of an event can name.
 pub const EVENT_FIELDS: &[&str] =
-    &["topic", "data", "key", "time", "room", "offset", "epoch", "position", "event_id", "user", "now"];
+    &["topic", "data", "key", "time", "room", "offset", "epoch", "position", "since", "event_id", "user", "now"];
 
 impl ServerMessage {
     /// The words for them in a description.

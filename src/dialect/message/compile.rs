@@ -252,6 +252,7 @@ impl Compiler<'_> {
             ("offset", None) => Field::Offset,
             ("after", None) => Field::After,
             ("position", None) => Field::Position,
+            ("since", None) => Field::Since,
             ("topic", None) => Field::Topic,
             ("key", None) => Field::Key,
             ("event_id", None) => Field::EventId,

@@ -71,6 +71,8 @@ pub enum Field {
     After,
     /// An event's epoch and offset as one text.
     Position,
+    /// The same of an event behind which a client goes on; a retained value is none.
+    Since,
     /// An event's topic.
     Topic,
     /// An event's key.

@@ -93,6 +93,11 @@ impl<'a> Occasion<'a> {
         })
     }
 
+    /// Whether it is a value that the room retained: it goes on from nowhere, where a batch goes on behind the one before.
+    pub(super) fn is_retained(self) -> bool {
+        matches!(self, Occasion::Event(batch, _) if batch.after == batch.offset)
+    }
+
     /// The event.
     pub(super) fn event(self) -> Option<&'a Event> {
         if let Occasion::Event(_, event) = self { Some(event) } else { None }

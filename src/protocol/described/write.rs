@@ -210,7 +210,8 @@ impl<'a> Scene<'a> {
                     true
                 });
             }
-            Field::Position => {
+            Field::Since if self.occasion.is_retained() => return false,
+            Field::Position | Field::Since => {
                 let (Some(epoch), Some(offset)) = (self.occasion.epoch(), self.occasion.offset()) else { return false };
                 out.push_str(&format!("{epoch}:{offset}"));
                 return true;

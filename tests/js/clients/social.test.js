@@ -62,6 +62,8 @@ async function connect(pod, user, { rooms = [], query = '', protocols = [] } = {
   return client;
 }
 
+const since = (positions) => encodeURIComponent(new URLSearchParams(positions));
+
 const notify = (pod, user, data, topic = 'new_notification') =>
   pod.publish(`notification:${user}`, data, { topic, id: data.id });
 
@@ -130,9 +132,20 @@ test('bursts of notifications come whole and in order, as few frames', async () 
 
 test('the badge of one that comes is the newest that the backend has said', async () => {
   for (const unread of [3, 4]) await notify(pods[0], 'badge', { unread }, 'badge');
+  await notify(pods[0], 'badge', { id: 'b-3' });
   const client = await connect(pods[1], 'badge');
-  assert.deepEqual((await client.event('badge')).data, { unread: 4 });
+  const { seq, position } = await client.event('subscribed');
+  assert.equal(seq, 3);
+  const badge = await client.event('badge');
+  assert.deepEqual([badge.data, badge.seq], [{ unread: 4 }, 2]);
+  // A client goes on behind the last position that it had: from the badge it would have the notification again.
+  assert.equal(badge.position, undefined);
   client.ws.close();
+  const again = await connect(pods[0], 'badge', { query: `&last_poll_id=${since({ 'notification:badge': position })}` });
+  assert.equal((await again.event('subscribed')).data.recovered, true);
+  await notify(pods[0], 'badge', { id: 'b-4' });
+  assert.equal((await again.next(({ channel, event }) => channel && event !== 'subscribed')).data.id, 'b-4');
+  again.ws.close();
 });
 
 test('polling with curl: the same messages; sending; the history of a conversation', async () => {
