@@ -70,6 +70,11 @@ soak MINUTES="30":
     cargo build --release --bin roomcast
     TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/edge/soak.js --minutes {{ MINUTES }}
 
+# 200 people and six liars on two pods of the preset social, cut off again and again while pods are killed: who lost, got twice, was told wrong
+people MINUTES="5" USERS="200":
+    cargo build --release --bin roomcast
+    TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/people/run.js --minutes {{ MINUTES }} --users {{ USERS }}
+
 # All 517 cases of the WebSocket conformance suite against the example echo of crates/websocket
 autobahn:
     AUTOBAHN=full tests/run autobahn

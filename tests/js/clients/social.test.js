@@ -141,7 +141,9 @@ test('the badge of one that comes is the newest that the backend has said', asyn
   // A client goes on behind the last position that it had: from the badge it would have the notification again.
   assert.equal(badge.position, undefined);
   client.ws.close();
-  const again = await connect(pods[0], 'badge', { query: `&last_poll_id=${since({ 'notification:badge': position })}` });
+  const again = await connect(pods[0], 'badge', {
+    query: `&last_poll_id=${since({ 'notification:badge': position })}`,
+  });
   assert.equal((await again.event('subscribed')).data.recovered, true);
   await notify(pods[0], 'badge', { id: 'b-4' });
   assert.equal((await again.next(({ channel, event }) => channel && event !== 'subscribed')).data.id, 'b-4');
