@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
-mod checker;
 mod cut;
 mod faults;
 mod fleet;
@@ -14,7 +13,6 @@ mod plain_checker;
 mod plain_load;
 mod publisher;
 mod redis_states;
-mod watcher;
 
 use std::{
     collections::HashMap,
@@ -25,11 +23,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use checker::{Acknowledged, Run, Verdict, check};
 use fleet::{Addresses, Pod};
 use roomcast::testing::transport::fetch::Client;
 use rustix::process::Signal;
-use watcher::Diary;
+use testkit::{
+    checker::{Acknowledged, Run, Verdict, check},
+    watcher::{self, Diary},
+};
 
 /// How much goes on.
 #[derive(Debug, Clone, Copy)]
@@ -85,7 +85,7 @@ fn configuration(folder: &std::path::Path) -> Vec<String> {
 async fn run(load: Load, pods: Vec<Addresses>, faults: impl Future<Output = ()>) -> Verdict {
     let rooms: Vec<String> = (0..load.rooms).map(|n| format!("room:{n}")).collect();
     let watching = Arc::new(watcher::Plan {
-        pods: pods.clone(),
+        pods: pods.iter().map(|pod| pod.clients).collect(),
         over: AtomicBool::new(false),
         recovers: load.recovers,
         stalling: load.stalling,

@@ -13,10 +13,9 @@ use http::{Request, header};
 use roomcast::testing::transport::fetch::{Client, Limits};
 use serde_json::{Value, json};
 
-use super::{
-    checker::Acknowledged,
-    fleet::{Addresses, KEY},
-};
+use testkit::checker::Acknowledged;
+
+use super::fleet::{Addresses, KEY};
 
 /// A page of a log is a MiB of data, and what surrounds them.
 const LIMITS: Limits = Limits { timeout: Duration::from_secs(6), max_bytes: 4 * 1024 * 1024 };

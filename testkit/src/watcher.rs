@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -18,7 +19,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest},
 };
 
-use super::{checker::Seen, fleet::Addresses};
+use crate::checker::Seen;
 
 /// Silence after which a client asks whether the pod is there, and then gives it up.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -28,7 +29,8 @@ const STALL: (Duration, Duration) = (Duration::from_secs(4), Duration::from_secs
 
 /// What all clients of a run share.
 pub struct Plan {
-    pub pods: Vec<Addresses>,
+    /// Where clients connect, without TLS.
+    pub pods: Vec<SocketAddr>,
     /// Set when clients shall end.
     pub over: AtomicBool,
     /// Whether clients give their positions when they come back. Off, a run must lose events: that tests the checker.
@@ -77,11 +79,11 @@ pub async fn watch(plan: Arc<Plan>, me: usize, rooms: Vec<String>, diary: Arc<Mu
     }
 }
 
-async fn connect(pod: Addresses) -> Option<WebSocketStream<TcpStream>> {
-    let mut request = format!("ws://{}/ws", pod.clients).into_client_request().ok()?;
+async fn connect(pod: SocketAddr) -> Option<WebSocketStream<TcpStream>> {
+    let mut request = format!("ws://{pod}/ws").into_client_request().ok()?;
     request.headers_mut().insert("sec-websocket-protocol", "roomcast.v1".parse().unwrap());
     let attempt = async {
-        let stream = TcpStream::connect(pod.clients).await.ok()?;
+        let stream = TcpStream::connect(pod).await.ok()?;
         client_async(request, stream).await.ok()
     };
     Some(timeout(SILENCE, attempt).await.ok()??.0)
