@@ -9,8 +9,8 @@ use crate::{
     error::BenchError,
     floor, receiver, report,
     scenario::{
-        self, broadcast, churn, comeback, connect, envelope, fleet, idle, loss, mixed, pair, peers, polls, publish,
-        rooms, shared_window, transports, trips,
+        self, broadcast, churn, comeback, connect, edges, envelope, fleet, idle, loss, mixed, pair, peers, polls,
+        publish, rooms, shared_window, transports, trips,
     },
 };
 
@@ -56,6 +56,8 @@ enum Command {
     Loss(loss::LossArgs),
     /// Three pods that share a Redis Cluster: latency, rates beside bare Redis, joining, a killed master
     Fleet(fleet::FleetArgs),
+    /// A home and regions beyond an ocean: what edges add, copies across, rooms followed, cut links and killed pods
+    Edge(edges::EdgesArgs),
     /// The preset live-polls: participants of one session over Socket.IO and Redis, against p95 below 100 ms
     Polls(polls::PollsArgs),
     /// The preset trips: many trips over Redis, batched by its window beside the same without one: bytes and CPU
@@ -127,6 +129,7 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Transports(args) => scenario::run(transports::run(&args)),
         Command::Loss(args) => scenario::run(loss::run(&args)),
         Command::Fleet(args) => scenario::run(fleet::run(&args)),
+        Command::Edge(args) => scenario::run(edges::run(&args)),
         Command::Polls(args) => scenario::run(polls::run(&args)),
         Command::Trips(args) => scenario::run(trips::run(&args)),
         Command::Window(args) => scenario::run(shared_window::run(&args)),

@@ -3,7 +3,7 @@
 //! One binary in several roles. The parent runs a scenario: it starts the pod, the floor and the receivers (this binary
 //! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
 //!
-//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `peer`, `floor`, `audience` (what takes part) → `receiver`, `callers` (what
+//! The map: `cli` → `scenario/*` (what is measured) → `pod`, `peer`, `floor`, `ocean`, `audience` (what takes part) → `receiver`, `callers` (what
 //! each connection does) → `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
 //! `report`, `plot` (what is written).
 
@@ -22,6 +22,7 @@ mod edge;
 mod error;
 mod floor;
 mod guests;
+mod ocean;
 mod peer;
 mod plot;
 mod pod;

@@ -214,6 +214,12 @@ impl Pod {
         self.process.ok_or_else(|| BenchError::Usage("--url needs --pid for memory and processor figures".to_owned()))
     }
 
+    /// kill -9. It is not expected to live any more.
+    pub(crate) async fn kill(&mut self) -> Result<(), BenchError> {
+        let (mut child, _) = self.child.take().ok_or_else(own_pod)?;
+        child.kill().await.doing(|| "killing the pod".to_owned())
+    }
+
     /// Adds the end of the pod's log to an error, if the pod has died.
     pub(crate) fn explain(&mut self, error: BenchError) -> BenchError {
         match &mut self.child {

@@ -27,6 +27,7 @@ pub(crate) struct Publisher {
 
 #[derive(Deserialize)]
 struct Published {
+    epoch: String,
     offset: u64,
 }
 
@@ -38,14 +39,25 @@ impl Publisher {
 
     /// Publishes one event; `data` is JSON. Returns its offset.
     pub(crate) async fn publish(&mut self, room: &str, data: &str) -> Result<u64, BenchError> {
-        let body = format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#);
+        Ok(self.publish_body(format!(r#"{{"room":"{room}","topic":"{TOPIC}","data":{data}}}"#)).await?.offset)
+    }
+
+    /// Publishes one event with an id, which is one event however often it is published. Returns its epoch and offset.
+    pub(crate) async fn publish_once(&mut self, room: &str, id: &str) -> Result<(String, u64), BenchError> {
+        let body = format!(
+            r#"{{"room":"{room}","topic":"{TOPIC}","id":"{id}","idempotency_key":"{id}","data":{{"id":"{id}"}}}}"#
+        );
+        let Published { epoch, offset } = self.publish_body(body).await?;
+        Ok((epoch, offset))
+    }
+
+    async fn publish_body(&mut self, body: String) -> Result<Published, BenchError> {
         let (status, answer) = self.request(Method::POST, "/api/publish", body).await?;
         if status != 200 {
             return Err(refused("POST /api/publish", status, &answer));
         }
-        let published: Published = serde_json::from_str(&answer)
-            .map_err(|e| BenchError::Protocol(format!("the answer to a publish ({e}): {answer}")))?;
-        Ok(published.offset)
+        serde_json::from_str(&answer)
+            .map_err(|e| BenchError::Protocol(format!("the answer to a publish ({e}): {answer}")))
     }
 
     /// Publishes events to rooms with one request; which of them failed is not looked at.

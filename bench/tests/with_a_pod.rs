@@ -119,6 +119,45 @@ fn a_crowd_comes_beside_and_then_to_those_that_stay() {
 }
 
 #[test]
+fn events_cross_an_ocean_once_and_nothing_is_lost_when_links_and_pods_fail() {
+    let found = run(
+        "edge --regions 2 --delay 20,10 --edges 1 --most-edges 2 --crowd 2 --rooms 5 --rate 50 --seconds 1 --follow 200 --follow-rate 100 \
+         --cut 0.3 --one-server",
+    );
+    let number = |value: &Value| value.as_f64().unwrap();
+    let across = &found["across"];
+    assert_eq!(
+        (across["from_home"]["home"]["count"].as_u64(), across["from_edge"]["events"].as_u64()),
+        (Some(100), Some(50))
+    );
+    for (reached, ways) in [
+        (&across["from_home"]["regions"][0], 20.0),
+        (&across["from_home"]["regions"][1], 10.0),
+        (&across["from_edge"]["regions"][0], 30.0),
+    ] {
+        assert_eq!((number(&reached["ways_ms"]), &reached["latency"]["count"]), (ways, &50.into()), "{reached}");
+        // Three significant digits.
+        assert!(number(&reached["latency"]["p50"]) > ways * 0.99, "{reached}");
+    }
+    let copies = &found["copies"];
+    for (case, edges) in [("one", 1), ("several", 2)] {
+        let case = &copies[case];
+        assert_eq!((&case["edges"], &case["deliveries"]), (&edges.into(), &100.into()), "{case}");
+        // Each event crosses at least once, with its 256 bytes.
+        assert!(number(&case["bytes_an_event"]) > 256.0, "{case}");
+    }
+    assert!(number(&copies["ratio"]) < 1.5, "two edges behind relays have one copy: {copies}");
+    assert!(number(&found["followed"]["ratio"]["cpu"]["median"]) > 0.0, "{found}");
+    let faulted = &found["faulted"];
+    // Four kinds of cuts for each region; a relay and a pod of the home, of which there are two, are killed.
+    assert_eq!(faulted["steps"].as_array().unwrap().len(), 4 * 2 + 2, "{faulted}");
+    for wrong in ["lost", "duplicated", "reordered", "silent_gaps", "other"] {
+        assert_eq!(faulted[wrong], 0, "{faulted}");
+    }
+    assert!(faulted["deliveries"].as_u64().unwrap() > faulted["acknowledged"].as_u64().unwrap(), "{faulted}");
+}
+
+#[test]
 fn two_pods_are_called_in_turns() {
     let found = run("pair --bursts 2 --callers 4");
     assert_eq!(found["bursts"].as_array().unwrap().len(), 2);

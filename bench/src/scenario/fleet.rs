@@ -30,7 +30,6 @@ use crate::{
 
 mod joining;
 mod kill;
-mod member;
 mod rates;
 
 use joining::Joining;

@@ -22,19 +22,19 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What members saw.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(in crate::scenario) struct Seen {
     /// How many rooms were joined.
-    pub(super) joined: usize,
+    pub(in crate::scenario) joined: usize,
     /// By room, what came: [`clock::now`] and the event's number.
-    pub(super) events: HashMap<String, Vec<(u64, u64)>>,
+    pub(in crate::scenario) events: HashMap<String, Vec<(u64, u64)>>,
     /// The rooms whose members got a `gap`, one entry for each.
-    pub(super) gaps: Vec<String>,
+    pub(in crate::scenario) gaps: Vec<String>,
     /// The first thing that should not have come.
-    pub(super) wrong: Option<String>,
+    pub(in crate::scenario) wrong: Option<String>,
 }
 
 /// Where members write down what they see.
-pub(super) type Notes = Rc<RefCell<Seen>>;
+pub(in crate::scenario) type Notes = Rc<RefCell<Seen>>;
 
 #[derive(Deserialize)]
 struct Message<'a> {
@@ -69,7 +69,7 @@ impl Seen {
     }
 
     /// Fails if something came, or happened, that should not have.
-    pub(super) fn check(&self) -> Result<(), BenchError> {
+    pub(in crate::scenario) fn check(&self) -> Result<(), BenchError> {
         match &self.wrong {
             Some(what) => Err(BenchError::Faults(format!("a member met with this: {what}"))),
             None => Ok(()),
@@ -78,14 +78,14 @@ impl Seen {
 }
 
 /// A connection on which messages go both ways.
-pub(super) struct Member {
+pub(in crate::scenario) struct Member {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 impl Member {
     /// Connects without TLS or compression.
-    pub(super) async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
+    pub(in crate::scenario) async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
         let doing = || format!("connecting to {address}");
         let mut stream = TcpStream::connect(address).await.doing(doing)?;
         stream.set_nodelay(true).doing(doing)?;
@@ -105,7 +105,7 @@ impl Member {
     }
 
     /// Joins rooms with one command, and takes notes until it is aborted.
-    pub(super) fn join(self, rooms: &[String], notes: &Notes) -> JoinHandle<()> {
+    pub(in crate::scenario) fn join(self, rooms: &[String], notes: &Notes) -> JoinHandle<()> {
         let rooms: Vec<_> = rooms.iter().map(|room| format!(r#"{{"room":"{room}"}}"#)).collect();
         let subscribe = format!(r#"{{"type":"subscribe","id":1,"rooms":[{}]}}"#, rooms.join(","));
         let notes = Rc::clone(notes);
@@ -143,7 +143,7 @@ impl Member {
 }
 
 /// Waits until what is seen satisfies `enough`.
-pub(super) async fn until(
+pub(in crate::scenario) async fn until(
     notes: &Notes,
     seconds: u64,
     what: &str,

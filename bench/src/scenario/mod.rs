@@ -13,6 +13,7 @@ pub(crate) mod broadcast;
 pub(crate) mod churn;
 pub(crate) mod comeback;
 pub(crate) mod connect;
+pub(crate) mod edges;
 pub(crate) mod envelope;
 pub(crate) mod fleet;
 pub(crate) mod idle;
@@ -28,6 +29,7 @@ pub(crate) mod transports;
 pub(crate) mod trips;
 
 mod bare;
+mod member;
 mod progress;
 mod schedule;
 mod servers;

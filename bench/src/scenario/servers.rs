@@ -82,6 +82,11 @@ impl Servers {
         .await
     }
 
+    /// Whether there are several, of which one may be killed.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(*self.running, Running::Cluster(_))
+    }
+
     /// An address for the pods.
     pub(super) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.running.nodes().first().map_or(0, Node::port))

@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use serde::Serialize;
 
-use super::member::{Member, Notes, Seen, until};
+use crate::scenario::member::{Member, Notes, Seen, until};
 use crate::{
     content::{Recipe, Stamp},
     error::BenchError,

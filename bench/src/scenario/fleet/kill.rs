@@ -13,7 +13,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::member::{Member, Notes, Seen, until};
+use crate::scenario::member::{Member, Notes, Seen, until};
 use crate::{
     clock,
     content::{Recipe, Stamp},
