@@ -5,6 +5,7 @@
 
 import { RoomcastError } from './error.js';
 import type { AnyRooms, Client, Member, Message, RoomName, ServerErrorCode } from './index.js';
+import { PASSING } from './room.js';
 
 /** Who is in a room at one moment. */
 export interface PresenceSnapshot {
@@ -29,6 +30,8 @@ export interface Presence extends PresenceSnapshot {
 }
 
 const TYPES = ['presence', 'joined', 'left'];
+/** Before a question is asked again that was refused for now, in milliseconds. */
+const PAUSE = 1_000;
 
 /** Follows who is in a room, which joins it. The room's policy has to track presence. */
 export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>, room: RoomName<Rooms>): Presence {
@@ -72,7 +75,8 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
     client.ask({ type: 'presence', room }, (answer) => {
       // Without one it is asked for again when the room is joined again.
       if (!answer || mine !== asked) return;
-      const { type, code, message = '' } = answer;
+      const { type, code = '', message = '' } = answer;
+      if (PASSING.includes(code)) return void client.clock.after(PAUSE, () => mine === asked && ask());
       if (type === 'error') client.report(new RoomcastError(code as ServerErrorCode, message, { room }));
       else apply(answer);
       for (const message of early ?? []) apply(message);

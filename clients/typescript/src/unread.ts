@@ -6,6 +6,7 @@
 import { RoomcastError } from './error.js';
 import type { AnyRooms, Client, Position, ReadRoom, RoomName, ServerErrorCode, Subscription } from './index.js';
 import { listeners } from './listeners.js';
+import { PASSING } from './room.js';
 
 /** What a user has not read in a room. */
 export interface UnreadRoom {
@@ -102,7 +103,7 @@ export function unread<Rooms extends object = AnyRooms>(
       asking = 'no';
       // Without one it is asked for again when there is a connection again.
       if (!answer) return;
-      const { type, code, message, room = '', rooms: told = [] } = answer;
+      const { type, code = '', message, room = '', rooms: told = [] } = answer;
       if (type !== 'error') {
         // A room that is being joined again is counted as before until it is.
         for (const name of [...known.keys()])
@@ -110,7 +111,7 @@ export function unread<Rooms extends object = AnyRooms>(
         for (const one of told) put(one);
         for (const name of followed.keys()) count(name);
         changed();
-      } else if (code === 'rate_limited') later(ask);
+      } else if (PASSING.includes(code)) later(ask);
       else {
         fail(code, message, room);
         // The others are counted all the same.
@@ -138,9 +139,9 @@ export function unread<Rooms extends object = AnyRooms>(
     due = new Set();
     for (const room of rooms) {
       const isSent = client.ask({ type: 'ack', room, ...read.get(room) }, (answer) => {
-        const { type, code, message } = answer ?? {};
+        const { type, code = '', message } = answer ?? {};
         if (type !== 'error') return;
-        if (code === 'rate_limited') {
+        if (PASSING.includes(code)) {
           due.add(room);
           later(flush);
         } else {

@@ -25,6 +25,21 @@ function world(of = {}) {
   return { clock, pod, reported, connect };
 }
 
+test('who is there is asked again where the answer was no for now', async () => {
+  const { clock, pod, connect, reported } = world();
+  const codes = ['unavailable', 'rate_limited'];
+  pod.tamper = (message) => {
+    if (message.type !== 'presence' || codes.length === 0) return message;
+    return { type: 'error', id: message.id, code: codes.shift(), message: 'not now' };
+  };
+  const here = presence(connect(), 'r');
+  await clock.advance(1_500);
+  assert.deepEqual([here.isComplete, codes], [false, []]);
+  await clock.advance(1_000);
+  assert.deepEqual([here.isComplete, here.total, reported], [true, 1, []]);
+  here.close();
+});
+
 test('presence is a set that is kept up to date, right after a reconnect too', async () => {
   const { clock, pod, connect, reported } = world();
   const [ann, bob] = [connect(), connect()];

@@ -173,26 +173,27 @@ test('a room that cannot be counted is said once, and the others are counted', a
   assert.deepEqual(counts(guest), { total: 0 });
 });
 
-test('what a rate limit refuses is said and asked a little later', async () => {
-  const { clock, pod, connect, reported } = world();
-  let refusals = 3;
-  pod.publish('a', 't', 1);
-  const client = connect('ann');
-  pod.tamper = (message) => {
-    const command = pod.commands.find(({ id }) => id !== undefined && id === message.id);
-    if (!['ack', 'unread'].includes(command?.type) || refusals <= 0) return message;
-    refusals -= 1;
-    return { type: 'error', id: message.id, code: 'rate_limited', message: 'too fast', room: command.room };
-  };
-  const own = unread(client, 'a');
-  await clock.advance(10_000);
-  assert.equal(counts(own).a, 1);
-  refusals = 2;
-  own.read('a');
-  await clock.advance(10_000);
-  assert.deepEqual([counts(own), reported, refusals], [{ a: 0, total: 0 }, [], 0]);
-  assert.equal(sentTo(pod, 'ack').length, 3);
-});
+for (const code of ['rate_limited', 'unavailable', 'unknown'])
+  test(`what is refused for now, ${code}, is said and asked a little later`, async () => {
+    const { clock, pod, connect, reported } = world();
+    let refusals = 3;
+    pod.publish('a', 't', 1);
+    const client = connect('ann');
+    pod.tamper = (message) => {
+      const command = pod.commands.find(({ id }) => id !== undefined && id === message.id);
+      if (!['ack', 'unread'].includes(command?.type) || refusals <= 0) return message;
+      refusals -= 1;
+      return { type: 'error', id: message.id, code, message: 'not now', room: command.room };
+    };
+    const own = unread(client, 'a');
+    await clock.advance(10_000);
+    assert.equal(counts(own).a, 1);
+    refusals = 2;
+    own.read('a');
+    await clock.advance(10_000);
+    assert.deepEqual([counts(own), reported, refusals], [{ a: 0, total: 0 }, [], 0]);
+    assert.equal(sentTo(pod, 'ack').length, 3);
+  });
 
 /** Two devices of a user, whose connections are cut while it reads by turns: what each shows in the end, and what is so. */
 async function live(seed) {
