@@ -177,7 +177,8 @@ impl From<FieldError> for ApiError {
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
         let code = match &error {
-            BrokerError::Unavailable(_) => ApiCode::Unavailable,
+            // A backend acts in no user's name: nothing that it asks for ends so.
+            BrokerError::Unavailable(_) | BrokerError::NoToken(_) => ApiCode::Unavailable,
             BrokerError::Unknown => ApiCode::Unknown,
             BrokerError::Conflict => ApiCode::Conflict,
             BrokerError::TooLarge { .. } => ApiCode::LimitExceeded,

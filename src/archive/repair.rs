@@ -118,7 +118,7 @@ impl Repair<'_> {
                 self.0.desk.metrics.withdrawn.increment(1);
             }
             // The next pod that looks asks again.
-            Err(error @ (BrokerError::Unavailable(_) | BrokerError::Unknown)) => {
+            Err(error @ (BrokerError::Unavailable(_) | BrokerError::NoToken(_) | BrokerError::Unknown)) => {
                 return Err(ArchiveError::Unavailable(error.to_string()));
             }
         }

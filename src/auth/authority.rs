@@ -4,7 +4,10 @@
 //! share. Always holds: whatever happens to the source of keys, the last good keys stay in use.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -16,7 +19,7 @@ use super::{
     remote::Remote, rules,
 };
 use crate::{
-    broker::LookUp,
+    broker::{LookUp, TokenWitness},
     config::{TokenLookUp, TokenSettings},
     metrics::TokenMetrics,
     model::Token,
@@ -32,8 +35,11 @@ pub struct Authority {
     current: ArcSwap<Current>,
     wanted: Mutex<Wanted>,
     reloaded: Notify,
+    /// How many times the settings or the files of keys were others.
+    changes: AtomicU64,
     metrics: TokenMetrics,
     stored: Option<Stored>,
+    witness: Option<Arc<dyn TokenWitness>>,
 }
 
 /// The store of tokens, and the settings for look-ups.
@@ -58,7 +64,7 @@ struct Current {
 }
 
 /// The newest settings: they are in use, unless they are broken.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Wanted {
     settings: TokenSettings,
     /// The contents of its files at the last look, so that each change is acted on once.
@@ -72,8 +78,10 @@ impl Default for Authority {
             current: ArcSwap::default(),
             wanted: Mutex::default(),
             reloaded: Notify::new(),
+            changes: AtomicU64::new(0),
             metrics: TokenMetrics::none(),
             stored: None,
+            witness: None,
         }
     }
 }
@@ -101,6 +109,13 @@ impl Authority {
     pub fn with_look_up(mut self, store: Option<Arc<dyn LookUp>>, settings: &TokenLookUp) -> Self {
         let wanted = store.filter(|_| settings.key.is_some());
         self.stored = wanted.map(|store| Stored { store, settings: settings.clone() });
+        self
+    }
+
+    /// Tells of each token of a user that it finds good.
+    #[must_use]
+    pub fn with_witness(mut self, witness: Option<Arc<dyn TokenWitness>>) -> Self {
+        self.witness = witness;
         self
     }
 
@@ -148,12 +163,29 @@ impl Authority {
     /// [`KeyError`]: the keys and rules before stay in use. When the files become good, [`Authority::run`] sees it.
     pub fn reload(&self, settings: &TokenSettings) -> Result<(), KeyError> {
         let files = Files::read(settings);
-        *self.wanted() = Wanted { settings: settings.clone(), seen: files.digest() };
+        let newest = Wanted { settings: settings.clone(), seen: files.digest() };
+        let has_changed = {
+            let mut wanted = self.wanted();
+            let has_changed = *wanted != newest;
+            *wanted = newest;
+            has_changed
+        };
         let remote = Remote::of(settings, self.current.load().remote.as_ref())?;
         let current = Current { settings: settings.clone(), keys: files.keys(settings)?, remote };
         self.current.store(Arc::new(current));
+        if has_changed {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
         self.reloaded.notify_one();
         Ok(())
+    }
+
+    /// The state of the keys and rules: another one once some were changed, or taken out of the set of a URL. A token that was good before may be
+    /// good no more.
+    #[must_use]
+    pub fn state(&self) -> (u64, u64) {
+        let withdrawals = self.current.load().remote.as_ref().map_or(0, |remote| remote.withdrawals());
+        (self.changes.load(Ordering::Relaxed), withdrawals)
     }
 
     /// Keeps the keys fresh: fetches those of a URL, looks at files. Never ends.
@@ -217,6 +249,9 @@ impl Authority {
             Err(_) => &self.metrics.refused,
         };
         counter.increment(1);
+        if let (Ok(Claims { user: Some(user), expires_at, .. }), Some(witness)) = (&verdict, &self.witness) {
+            witness.saw(user, token, *expires_at);
+        }
         verdict.map(Grant::verified)
     }
 

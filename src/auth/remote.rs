@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -91,6 +91,8 @@ pub(super) struct Remote {
     fetched: Mutex<Option<Instant>>,
     /// Whether the last fetch brought none.
     failing: AtomicBool,
+    /// How many fetches lacked keys that were there before.
+    withdrawals: AtomicU64,
     /// The names of keys that tokens had and the set had not.
     sightings: Mutex<Sightings>,
 }
@@ -115,6 +117,7 @@ impl Remote {
             fetches: watch::Sender::new(0),
             fetched: Mutex::new(None),
             failing: AtomicBool::new(false),
+            withdrawals: AtomicU64::new(0),
             sightings: Mutex::default(),
         })))
     }
@@ -122,6 +125,11 @@ impl Remote {
     /// The keys; `None` until they were fetched once.
     pub(super) fn keys(&self) -> Option<Arc<Vec<Key>>> {
         self.keys.load_full()
+    }
+
+    /// How many times keys were taken out of the set.
+    pub(super) fn withdrawals(&self) -> u64 {
+        self.withdrawals.load(Relaxed)
     }
 
     /// Whether the server gives no keys now, so that those of a new name cannot be known.
@@ -188,8 +196,13 @@ impl Remote {
             match result {
                 Ok(keys) => {
                     let count = keys.len();
-                    let changed = self.keys().is_none_or(|old| !same(&old, &keys));
+                    let old = self.keys();
+                    let changed = old.as_ref().is_none_or(|old| !same(old, &keys));
+                    let lacks_some = old.is_some_and(|old| lacks(&keys, &old));
                     self.keys.store(Some(Arc::new(keys)));
+                    if lacks_some {
+                        self.withdrawals.fetch_add(1, Relaxed);
+                    }
                     *lock(&self.fetched) = Some(Instant::now());
                     if good != Some(true) || changed {
                         tracing::info!(url = %self.url, keys = count, "the keys of tokens were fetched");
@@ -260,6 +273,11 @@ impl Remote {
 /// Whether two sets have keys of the same names.
 fn same(one: &[Key], other: &[Key]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.id() == b.id())
+}
+
+/// Whether a set lacks keys that another one has: by their names, or their number where they have none.
+fn lacks(keys: &[Key], old: &[Key]) -> bool {
+    keys.len() < old.len() || old.iter().any(|old| !keys.iter().any(|key| key.id() == old.id()))
 }
 
 /// A fetch that runs: when it ends, or is given up, the stage says so.

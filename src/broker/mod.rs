@@ -17,6 +17,7 @@ pub mod memory;
 mod place_table;
 pub mod redis;
 pub mod relay;
+mod token_witness;
 pub mod upstream;
 mod user_places;
 mod user_records;
@@ -29,6 +30,7 @@ pub use erasure::Erasure;
 pub use key_memory::{KeyMemory, KeysBesideLog};
 pub use key_value::{KeyValue, LookUp};
 pub use legacy::PlainMessageSink;
+pub use token_witness::TokenWitness;
 pub use user_places::{DisplacedConnection, PlaceClaim, PlaceVerdict, UserPlaces, Verdicts};
 pub use user_records::{GonePod, LeaseLapses, StoredUser, UserRecords, UserWrite};
 
@@ -62,6 +64,12 @@ pub enum BrokerError {
     /// The room's policy does not know the topic.
     #[error("the room takes no event with this topic: the `topics` of its policy do not name it")]
     UnknownTopic,
+    /// A home was shown no good token of the user in whose name an edge asked; nothing was done.
+    #[error(
+        "the home of this edge was shown no good token of the user {0:?}, and takes nothing in a user's name without one (its \
+         `relay.verify_users`)"
+    )]
+    NoToken(Box<str>),
     /// The event alone exceeds what a room's log may hold.
     #[error("the event has {bytes} bytes, a room's log holds {limit}")]
     TooLarge {

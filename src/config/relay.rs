@@ -8,7 +8,8 @@ use super::{
     section::section,
     settings_error::SettingsError,
     tls::Tls,
-    value::{Bytes, GIB, KIB, List, MIB, Switch},
+    token_settings::TokenSettings,
+    value::{Bytes, GIB, KIB, List, MIB, Maybe, Switch},
 };
 
 section! {
@@ -25,6 +26,10 @@ section! {
         rooms: Vec<RoomPattern> = Vec::new(), List(RoomPatternKind), live;
         /// Whether edges may publish, and change what clients change. Otherwise they read only, and their clients' publishes are refused.
         publish: bool = true, Switch, live;
+        /// Whether what an edge does in a user's name (publish, signal, acknowledge, be a member) needs a good token of that user: the edge shows
+        /// it, and this pod verifies it with its own keys (`tokens`). Off, edges are believed: for users that only `hooks.connect` knows.
+        verify_users: Option<bool> = None, Maybe(Switch), live,
+            unset("on where `tokens` has public keys, off where it has none", "true");
         /// Whether edges may give orders about the connections of the whole fleet, list these, delete events, and have rooms and users
         /// forgotten: what the API of an edge does beside publishing, and what clients delete there.
         orders: bool = false, Switch, live;
@@ -49,6 +54,8 @@ pub struct Relay {
     pub rooms: Vec<RoomPattern>,
     /// Whether they may publish.
     pub publish: bool,
+    /// Whether they need users' tokens to act in their names.
+    pub verify_users: bool,
     /// Whether they may give orders.
     pub orders: bool,
     /// Where clients may connect.
@@ -58,10 +65,16 @@ pub struct Relay {
 }
 
 impl RelaySettings {
+    /// Whether users' tokens are asked for.
+    pub(super) fn asks_for_tokens(&self, tokens: &TokenSettings) -> bool {
+        self.verify_users.unwrap_or_else(|| tokens.has_public_keys())
+    }
+
     /// What follows from it. `public`: the certificate of the public listeners.
     pub(super) fn decide(
         &self,
         public: Option<&Tls>,
+        tokens: &TokenSettings,
         errors: &mut Vec<SettingsError>,
         warnings: &mut Vec<String>,
     ) -> Relay {
@@ -69,13 +82,17 @@ impl RelaySettings {
         if is_on && self.tls && public.is_none() {
             errors.push(SettingsError::RelayCertificate);
         }
+        let verify_users = self.asks_for_tokens(tokens);
+        if is_on && verify_users && !tokens.has_keys() {
+            errors.push(SettingsError::RelayUsers);
+        }
         let keys: Vec<ApiKey> = self.keys.iter().flatten().cloned().collect();
         if is_on && keys.is_empty() {
             warnings.push("`relay.listen` is set and `relay.keys` is not: every edge is refused".to_owned());
         }
         if is_on && !self.tls {
             warnings.push(
-                "`relay.tls` is off: what edges read and publish, and their key, can be read on the way".to_owned(),
+                "`relay.tls` is off: what edges read and publish, their key and their users' tokens can be read on the way".to_owned(),
             );
         }
         Relay {
@@ -84,6 +101,7 @@ impl RelaySettings {
             keys,
             rooms: self.rooms.clone(),
             publish: self.publish,
+            verify_users,
             orders: self.orders,
             edges: self.edges.clone(),
             queue: self.queue,

@@ -278,7 +278,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);
-    let relay = settings.relay.decide(tls.as_ref(), &mut errors, &mut warnings);
+    let relay = settings.relay.decide(tls.as_ref(), &settings.tokens, &mut errors, &mut warnings);
     let Settings { redis: with_redis, tokens: with_tokens, user_presence: presence, archive, .. } = &settings;
     let upstream = settings.upstream.decide(with_redis, with_tokens, presence, archive, &mut errors);
     warnings.extend(edges(&settings));

@@ -58,6 +58,12 @@ pub enum SettingsError {
          to the edges is protected otherwise"
     )]
     RelayCertificate,
+    /// Edges are to show tokens that no key verifies.
+    #[error(
+        "`relay.verify_users` is true, but no key of `tokens` is set: nothing that edges do in a user's name could be allowed; give this \
+         pod the keys of the tokens that its edges take (`tokens.public_keys`, `tokens.jwks_url` or `tokens.jwks_file`)"
+    )]
+    RelayUsers,
     /// What does not go with a home, in a sentence.
     #[error("{0}")]
     Upstream(&'static str),

@@ -68,8 +68,11 @@ impl TokenSettings {
     /// Whether there is a key by which a token could be good.
     #[must_use]
     pub fn has_keys(&self) -> bool {
-        !(self.hmac_secrets.is_empty() && self.public_keys.is_empty())
-            || self.jwks_file.is_some()
-            || self.jwks_url.is_some()
+        !self.hmac_secrets.is_empty() || self.has_public_keys()
+    }
+
+    /// Whether there is a key that edges may have too.
+    pub(super) fn has_public_keys(&self) -> bool {
+        !self.public_keys.is_empty() || self.jwks_file.is_some() || self.jwks_url.is_some()
     }
 }

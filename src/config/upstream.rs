@@ -34,6 +34,9 @@ section! {
         /// The most bytes of the newest events of all followed rooms, by which clients that join or come back are served here. Of each
         /// room as much is kept as its policy keeps; at the limit the room that has had them longest loses them.
         tail_bytes: usize = 64 * MIB, Bytes(0..=64 * GIB), restart;
+        /// The most bytes of users' tokens that are kept to be shown to the home (`relay.verify_users` there), about 200 more than the token
+        /// has for each user. At the limit the token that was used longest ago goes: what its user publishes is refused until it connects anew.
+        token_bytes: usize = 128 * MIB, Bytes(MIB..=64 * GIB), restart;
     }
 }
 
@@ -108,6 +111,8 @@ pub struct Upstream {
     pub calls: usize,
     /// The most bytes of the newest events.
     pub tail_bytes: usize,
+    /// The most bytes of users' tokens.
+    pub token_bytes: usize,
 }
 
 impl UpstreamSection {
@@ -159,6 +164,7 @@ impl UpstreamSection {
             call_timeout: self.call_timeout,
             calls: self.calls,
             tail_bytes: self.tail_bytes,
+            token_bytes: self.token_bytes,
         })
     }
 }

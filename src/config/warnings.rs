@@ -46,9 +46,34 @@ pub(super) fn memory(settings: &Settings, ceiling: &MemoryCeiling) -> Vec<String
     warnings
 }
 
+/// In whose names edges may act.
+fn users_of_edges(settings: &Settings) -> Option<&'static str> {
+    let (relay, tokens) = (&settings.relay, &settings.tokens);
+    let is_unsaid = relay.verify_users.is_none();
+    if relay.listen.is_empty() || !relay.publish {
+        return None;
+    }
+    if !settings.upstream.urls.is_empty() && !relay.asks_for_tokens(tokens) {
+        return Some(
+            "this pod is an edge and has edges, and does not ask them for their users' tokens, so that it has none to show its own home: \
+             where that has `relay.verify_users`, their users can do nothing; give this pod the same keys of tokens",
+        );
+    }
+    if is_unsaid && !relay.asks_for_tokens(tokens) {
+        return Some(
+            "`relay.listen` is set, and no public key of `tokens` is: whoever takes an edge over can act under any user's name; give this \
+             pod the keys of the tokens that its edges take, or say `relay.verify_users = false` if users have none",
+        );
+    }
+    (is_unsaid && settings.hooks.connect.is_some()).then_some(
+        "`hooks.connect` is set, and edges may act in the names of users with tokens only: what clients do at edges that `hooks.connect` \
+         alone gives a user is refused; say `relay.verify_users = true` if there are none, `false` if edges are to be believed",
+    )
+}
+
 /// What an edge counts and finds for itself alone.
 pub(super) fn edges(settings: &Settings) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings: Vec<String> = users_of_edges(settings).into_iter().map(str::to_owned).collect();
     if settings.upstream.urls.is_empty() {
         return warnings;
     }

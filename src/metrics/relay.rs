@@ -34,6 +34,10 @@ pub struct RelayMetrics {
     pub refused_size: Counter,
     /// Refused: the edges have told of as many members as there may be.
     pub refused_members: Counter,
+    /// Refused: a token that an edge has shown is not good, names no user, or cannot be verified now.
+    pub refused_token: Counter,
+    /// Refused: the edge has shown no live token of the user in whose name it acts.
+    pub refused_user: Counter,
     /// Refused: the pod's memory is short.
     pub refused_memory: Counter,
     /// Sockets that were no links yet and made place for others.
@@ -79,6 +83,8 @@ impl Default for RelayMetrics {
             refused_full: refused("full"),
             refused_size: refused("size"),
             refused_members: refused("members"),
+            refused_token: refused("token"),
+            refused_user: refused("user"),
             refused_memory: refused("memory"),
             refused_waiting: refused("waiting"),
             cut_silent: cut("silent"),
@@ -100,7 +106,7 @@ pub const RELAY_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_relay_calls_total", "Calls of edges that were carried out."),
     (
         "roomcast_relay_refused_total",
-        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full, size, members, memory, waiting.",
+        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full, size, members, token, user, memory, waiting.",
     ),
     ("roomcast_relay_cut_total", "Links of edges that this pod cut, by reason: silent, slow, words, limit."),
 ];

@@ -13,6 +13,10 @@ pub struct UpstreamMetrics {
     down: Gauge,
     rooms: Gauge,
     tail_bytes: Gauge,
+    token_bytes: Gauge,
+    tokens_dropped: Counter,
+    /// What the home refused since it was shown no good token of the user.
+    pub users_refused: Counter,
     /// From when the home accepted an event until the edge had it, by the home's clock.
     pub lag: Histogram,
     /// The time from a sign of life to its answer.
@@ -51,6 +55,9 @@ impl UpstreamMetrics {
             down: Gauge::noop(),
             rooms: Gauge::noop(),
             tail_bytes: Gauge::noop(),
+            token_bytes: Gauge::noop(),
+            tokens_dropped: Counter::noop(),
+            users_refused: Counter::noop(),
             lag: Histogram::noop(),
             round_trip: Gauge::noop(),
             clock: Gauge::noop(),
@@ -80,6 +87,14 @@ impl UpstreamMetrics {
         }
     }
 
+    /// Shows the bytes that users' tokens take, and counts those that had to go for others.
+    pub fn show_tokens(&self, bytes: usize, dropped: u64) {
+        // Far below 2^52.
+        #[allow(clippy::cast_precision_loss)]
+        self.token_bytes.set(bytes as f64);
+        self.tokens_dropped.increment(dropped);
+    }
+
     /// Shows the home's clock less this one's (ms).
     pub fn show_clock(&self, ahead: i64) {
         // Far below 2^52, unless the home lies.
@@ -107,6 +122,9 @@ impl Default for UpstreamMetrics {
             down: links("down"),
             rooms: gauge!("roomcast_upstream_rooms"),
             tail_bytes: gauge!("roomcast_upstream_tail_bytes"),
+            token_bytes: gauge!("roomcast_upstream_token_bytes"),
+            tokens_dropped: counter!("roomcast_upstream_tokens_dropped_total"),
+            users_refused: counter!("roomcast_upstream_users_refused_total"),
             lag: histogram!("roomcast_upstream_lag_seconds"),
             round_trip: gauge!("roomcast_upstream_round_trip_seconds"),
             clock: gauge!("roomcast_upstream_clock_ahead_seconds"),
@@ -130,6 +148,15 @@ pub const UPSTREAM_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_upstream_links", "Links to the home, one for each of `upstream.urls`, by state: up, down."),
     ("roomcast_upstream_rooms", "Rooms that this edge follows at its home."),
     ("roomcast_upstream_tail_bytes", "Bytes of the newest events of followed rooms, against upstream.tail_bytes."),
+    (
+        "roomcast_upstream_token_bytes",
+        "Bytes of users' tokens that the home may be shown, against upstream.token_bytes.",
+    ),
+    ("roomcast_upstream_tokens_dropped_total", "Tokens of users that had no place any more: upstream.token_bytes."),
+    (
+        "roomcast_upstream_users_refused_total",
+        "What the home refused since it was shown no token of the user that it finds good.",
+    ),
     (
         "roomcast_upstream_lag_seconds",
         "From when the home accepted an event until this edge had it, by an estimate of the home's clock.",

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-/// A client's token, not verified. Never shows itself, so that no log line can hold it.
-#[derive(Clone, PartialEq, Eq)]
+/// A client's token, not verified. Never shows itself, so that no log line can hold it; it is written to other pods only, over links.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Token(Box<str>);
 
 impl Token {

@@ -7,8 +7,9 @@
 use std::{
     io,
     net::TcpListener,
+    pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -35,11 +36,11 @@ use crate::{
     api::Keys,
     broker::{
         AckBounds,
-        relay::{Home, RELAY_PATH, RELAY_PROTOCOL, RelayAccess, pod_memory::PodMemory, serve_edge},
+        relay::{Home, RELAY_PATH, RELAY_PROTOCOL, RelayAccess, VouchedUser, pod_memory::PodMemory, serve_edge},
     },
     config::ApiKey,
     hub::{Budget, Services, unix_millis},
-    model::Room,
+    model::{Room, Token},
 };
 
 /// For a socket to become a link, TLS included.
@@ -81,6 +82,22 @@ impl RelayAccess for EdgeAccess {
     fn event_bytes(&self) -> usize {
         let config = self.0.config.load();
         config.limits.max_message.max(config.limits.api_body).max(config.socketio.max_payload)
+    }
+
+    fn wants_tokens(&self) -> bool {
+        self.0.config.load().relay.verify_users
+    }
+
+    fn user_of<'a>(&'a self, token: &'a Token) -> Pin<Box<dyn Future<Output = Option<VouchedUser>> + Send + 'a>> {
+        Box::pin(async move {
+            let grant = self.0.authority.verify(token, SystemTime::now()).await.ok()?;
+            let claims = grant.claims()?;
+            Some((claims.user.clone()?, claims.expires_at))
+        })
+    }
+
+    fn keys(&self) -> (u64, u64) {
+        self.0.authority.state()
     }
 
     fn ack_bounds(&self) -> AckBounds {

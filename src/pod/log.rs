@@ -8,9 +8,10 @@ use roomcast_redis_subscriber::{Endpoints, Password, Topology};
 use super::start_error::StartError;
 use crate::{
     api::Servers,
+    auth::Authority,
     broker::{
-        Acks, Broker, Condition, Control, Deliver, Erasure, KeyMemory, KeyValue, KeysBesideLog, LookUp, Presence,
-        UserPlaces, UserRecords, memory,
+        Acks, Broker, Condition, Control, Deliver, Erasure, KeyMemory, KeyValue, KeysBesideLog, Presence, UserPlaces,
+        UserRecords, memory,
         redis::{Elsewhere, Redis, Settings, Timeouts},
         relay::message::Ancestry,
         upstream::{Upstream, UpstreamSettings},
@@ -152,10 +153,13 @@ impl Log {
         })
     }
 
-    pub(super) fn look_up(&self) -> Option<Arc<dyn LookUp>> {
+    /// What verifies tokens, with what this broker has to do with them: those that it stores are looked up, and those of users are kept to be
+    /// shown to a home.
+    pub(super) fn join(&self, authority: Authority, settings: &config::TokenLookUp) -> Authority {
         match self {
-            Self::Memory(_) | Self::Home(..) => None,
-            Self::Redis(redis) => Some(Arc::clone(redis) as _),
+            Self::Memory(_) => authority,
+            Self::Redis(redis) => authority.with_look_up(Some(Arc::clone(redis) as _), settings),
+            Self::Home(home, _) => authority.with_witness(Some(Arc::clone(home) as _)),
         }
     }
 
@@ -200,7 +204,7 @@ impl Log {
 }
 
 fn upstream_settings(upstream: &config::Upstream) -> Result<UpstreamSettings, StartError> {
-    let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes } = upstream;
+    let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes, token_bytes } = upstream;
     let urls: Vec<String> = urls.iter().map(|url| url.as_str().to_owned()).collect();
     let is_tls = urls.iter().any(|url| url.starts_with("wss:"));
     let tls = is_tls.then(|| trust::client_config(ca.as_deref())).transpose().map_err(StartError::Home)?;
@@ -213,6 +217,7 @@ fn upstream_settings(upstream: &config::Upstream) -> Result<UpstreamSettings, St
         call_timeout: *call_timeout,
         calls: *calls,
         tail_bytes: *tail_bytes,
+        token_bytes: *token_bytes,
     })
 }
 

@@ -205,8 +205,7 @@ impl Pod {
         let budget = Arc::new(Budget::new(config.memory_budget));
         let log = Log::start(&config, Arc::clone(&policies), deliver, &exposition, port, plain_messages, &budget)?;
         let condition = log.clone();
-        let authority =
-            authority.with_metrics(metrics.tokens.clone()).with_look_up(log.look_up(), &config.token_lookup);
+        let authority = log.join(authority.with_metrics(metrics.tokens.clone()), &config.token_lookup);
         let rendered = Arc::clone(&exposition);
         let session_key = session_key(&config)?;
         let hooks = Hooks::new(&config.hooks, || exposition.hooks())?;

@@ -1,7 +1,7 @@
 //! A backend that decides who connects, who joins and what is published: a real HTTP server, over every way in.
 
 mod absent;
-mod backend;
+pub mod backend;
 mod calls;
 mod connect;
 pub mod dialects;

@@ -190,7 +190,7 @@ impl PlainLanes {
                 counts.unfit.increment(1);
                 self.tell(&error);
             }
-            Err(error @ (BrokerError::Unavailable(_) | BrokerError::Unknown)) => {
+            Err(error @ (BrokerError::Unavailable(_) | BrokerError::NoToken(_) | BrokerError::Unknown)) => {
                 // Without a name nothing tells a second time from a second message.
                 let is_over = job.place.name.is_none() && error == BrokerError::Unknown;
                 if !is_over && job.claim.heard.elapsed() < NAME_IS_SURE {

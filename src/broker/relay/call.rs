@@ -195,6 +195,7 @@ mod tests {
             BrokerError::Conflict,
             BrokerError::UnknownTopic,
             BrokerError::Unavailable("full".to_owned()),
+            BrokerError::NoToken("ann".into()),
             BrokerError::TooLarge { bytes: 2, limit: 1 },
         ] {
             let bytes = serde_json::to_vec(&error).unwrap();

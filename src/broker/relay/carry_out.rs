@@ -1,20 +1,22 @@
 //! What a home does for an edge that asks.
 //!
 //! Always holds: a room is looked up among those that edges may have, and what is said by its length ([`rules`](super::rules)), before anything
-//! is done; what an edge may not do is refused in a sentence and leaves nothing open.
+//! is done, and so is the user in whose name it is ([`user_check`](super::user_check)); what an edge may not do is refused in a sentence and
+//! leaves nothing open.
 
 use std::time::Duration;
 
 use super::{
     MAX_RECORD,
     call::{CallAnswer, EdgeCall, received, sent},
+    edges::EdgeLink,
     home::Home,
     link_places::AnswerPlace,
     rules::{MOST_BYTES, MOST_COST, MOST_EVENTS, MOST_MEMBERS, check_publication},
 };
 use crate::{
     broker::{BrokerError, Control as _, History, HistoryQuery},
-    model::{DELETED, Event, Position, Publication, Room},
+    model::{DELETED, Event, Notice, Position, Publication, Room},
 };
 
 /// The longest that a question to the fleet waits for answers, whatever the edge says.
@@ -52,36 +54,41 @@ impl Home {
         Err(refused("the home of this edge takes no orders from edges: its `relay.orders` is off"))
     }
 
-    /// Whether edges may publish this: what says that events are deleted is an order.
-    fn check_event(&self, room: &Room, publication: &Publication) -> Result<(), BrokerError> {
+    /// Whether an edge may publish this: what says that events are deleted is an order.
+    fn check_event(&self, link: &EdgeLink, room: &Room, publication: &Publication) -> Result<(), BrokerError> {
         self.check_publish().and_then(|()| self.check_room(room))?;
         if *publication.topic == *DELETED {
             self.check_orders()?;
         }
+        self.check_user(link, publication.user.as_deref())?;
         self.check_size(check_publication(publication, self.access.event_bytes()))
     }
 
     /// Does what an edge asks. `place`: where the answer has one.
     pub(super) async fn carry_out(
         &self,
-        edge: &str,
+        link: &EdgeLink,
         call: EdgeCall,
         place: &mut AnswerPlace,
     ) -> Result<CallAnswer, BrokerError> {
         let (store, access) = (&self.store, &self.access);
         self.check_size(call.check(access.event_bytes()))?;
         match call {
-            EdgeCall::Publish(all) => Ok(CallAnswer::Published(self.publish_all(all).await)),
+            EdgeCall::Publish(all) => Ok(CallAnswer::Published(self.publish_all(link, all).await)),
             EdgeCall::Unlogged(room, publication, except) => {
-                self.check_event(&room, &publication)?;
+                self.check_event(link, &room, &publication)?;
                 store.broker.publish_unlogged(&room, *publication, except).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::Signal(room, signal) => {
                 self.check_publish().and_then(|()| self.check_room(&room))?;
+                self.check_user(link, signal.sender.user.as_deref())?;
                 store.broker.signal(&room, *signal).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::Notify(room, notice) => {
                 self.check_publish().and_then(|()| self.check_room(&room))?;
+                if let Notice::Receipts(receipts) = &*notice {
+                    receipts.iter().try_for_each(|receipt| self.check_user(link, Some(&receipt.user)))?;
+                }
                 store.broker.notify(&room, *notice).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::History(room, query) => {
@@ -104,7 +111,9 @@ impl Home {
             EdgeCall::Keep(acks, _) => {
                 self.check_publish()?;
                 acks.iter().try_for_each(|ack| self.check_room(&ack.room))?;
-                Ok(CallAnswer::Acked(store.acks.keep(&acks, access.ack_bounds()).await))
+                let checks: Vec<_> = acks.iter().map(|ack| self.check_user(link, Some(&ack.user))).collect();
+                let said = store.acks.keep(&good(acks, &checks), access.ack_bounds()).await;
+                Ok(CallAnswer::Acked(each(checks, said)))
             }
             EdgeCall::Kept(user, _) => {
                 let mut kept = store.acks.kept(&user, access.ack_bounds()).await?;
@@ -148,6 +157,7 @@ impl Home {
             }
             EdgeCall::NoteAuthor(room, user) => {
                 self.check_publish().and_then(|()| self.check_room(&room))?;
+                self.check_user(link, Some(&user))?;
                 store.erasure.note_author(&room, &user).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::ForgetAuthor(room, user, since) => {
@@ -157,7 +167,7 @@ impl Home {
             EdgeCall::AskOthers(question, within) => {
                 self.check_orders()?;
                 let within = within.min(MOST_PATIENCE);
-                store.control.ask_for_edge(edge, &question, within).await.map(CallAnswer::Fleet)
+                store.control.ask_for_edge(&link.pod, &question, within).await.map(CallAnswer::Fleet)
             }
             EdgeCall::Address(pod) => store.control.address(&pod).await.map(CallAnswer::Address),
         }
@@ -187,15 +197,24 @@ impl Home {
     }
 
     /// Publishes those that may be published, in their order.
-    async fn publish_all(&self, all: Vec<(Room, Publication)>) -> Vec<Result<Position, BrokerError>> {
-        let check = |(room, publication): &(Room, Publication)| self.check_event(room, publication);
-        let checks: Vec<Result<(), BrokerError>> = all.iter().map(check).collect();
-        let good = all.into_iter().zip(&checks).filter(|(_, check)| check.is_ok()).map(|(one, _)| one).collect();
-        let mut said = self.store.broker.publish_all(good).await.into_iter();
-        let each =
-            |check: Result<(), BrokerError>| check.and_then(|()| said.next().unwrap_or(Err(BrokerError::Unknown)));
-        checks.into_iter().map(each).collect()
+    async fn publish_all(&self, link: &EdgeLink, all: Vec<(Room, Publication)>) -> Vec<Result<Position, BrokerError>> {
+        let check = |(room, publication): &(Room, Publication)| self.check_event(link, room, publication);
+        let checks: Vec<_> = all.iter().map(check).collect();
+        let said = self.store.broker.publish_all(good(all, &checks)).await;
+        each(checks, said)
     }
+}
+
+/// Those whose checks are good, in their order.
+fn good<T>(all: Vec<T>, checks: &[Result<(), BrokerError>]) -> Vec<T> {
+    all.into_iter().zip(checks).filter(|(_, check)| check.is_ok()).map(|(one, _)| one).collect()
+}
+
+/// What became of each: why it may not be, or the next thing that is said of those that may.
+fn each<A>(checks: Vec<Result<(), BrokerError>>, said: Vec<Result<A, BrokerError>>) -> Vec<Result<A, BrokerError>> {
+    let mut said = said.into_iter();
+    let each = |check: Result<(), BrokerError>| check.and_then(|()| said.next().unwrap_or(Err(BrokerError::Unknown)));
+    checks.into_iter().map(each).collect()
 }
 
 /// As much of a part of a log as one answer has place for: the oldest events, or the newest. The first one comes whatever it costs.

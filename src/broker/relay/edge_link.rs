@@ -36,6 +36,7 @@ use super::{
     out_queue::OutQueue,
     pod_memory::OnAccount,
     taking_pace::TakingPace,
+    user_check::tell_over,
 };
 use crate::model::UnixMillis;
 
@@ -72,7 +73,7 @@ pub async fn serve_edge<S>(
         Err(_) => return refuse(&mut writes, "no hello came").await,
     };
     let queue = Arc::new(OutQueue::new(home.access.queue_bytes(), Arc::clone(&home.memory)));
-    let Some(link) = home.edges.open(pod, Arc::clone(&queue)) else {
+    let Some(link) = home.edges.open(pod, Arc::clone(&queue), now) else {
         home.metrics.refused_full.increment(1);
         return refuse(&mut writes, &format!("this home has as many links as it takes, {MOST_LINKS}")).await;
     };
@@ -80,14 +81,23 @@ pub async fn serve_edge<S>(
     let open = OpenLink { home: &home, link: &link };
     tracing::info!(edge = link.pod, link = link.number, "an edge follows this pod");
     let largest = home.largest_record();
-    queue.send(&FromHome::Welcome { version: VERSION, pod: home.pod.clone(), ancestry: home.ancestry(), largest });
-    let session = EdgeSession::new(Arc::clone(&home), Arc::clone(&link), now);
+    queue.send(&FromHome::Welcome {
+        version: VERSION,
+        pod: home.pod.clone(),
+        ancestry: home.ancestry(),
+        largest,
+        wants_tokens: home.access.wants_tokens(),
+    });
+    let session = EdgeSession::new(Arc::clone(&home), Arc::clone(&link));
     let end = tokio::select! {
         end = read(session, (&home, &link), reads) => end,
         end = write(&home, &link, &mut writes) => end,
         end = watch(&home, &link, &authorization) => end,
     };
     end.tell(&home.metrics, &link.pod, link.number);
+    if let Some(refused) = link.strangers.end() {
+        tell_over(&link, refused);
+    }
     drop(open);
     let _ = timeout(Duration::from_secs(1), refuse(&mut writes, &end.why)).await;
 }
@@ -218,7 +228,7 @@ fn renew_caught_up(home: &Home, link: &EdgeLink) {
 
 /// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those. Or until it is too slow.
 async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
-    let rooms = home.access.rooms();
+    let (rooms, wants_tokens, mut keys) = (home.access.rooms(), home.access.wants_tokens(), home.access.keys());
     let mut pace = TakingPace::new(TAKES_WITHIN.as_millis() as usize / LOOK_EVERY.as_millis() as usize);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -228,9 +238,13 @@ async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
         if home.access.rooms() != rooms {
             return LinkEnd::of("`relay.rooms` has changed");
         }
+        if home.access.wants_tokens() != wants_tokens {
+            return LinkEnd::of("`relay.verify_users` has changed");
+        }
         if pace.is_too_slow(&link.queue) {
             return LinkEnd::cut(CutReason::Slow, format!("it has not taken what it was told {TAKES_WITHIN:?} ago"));
         }
+        home.review_users(link, &mut keys);
         // What was behind when the last write ended.
         renew_caught_up(home, link);
     }

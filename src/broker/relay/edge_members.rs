@@ -5,7 +5,7 @@
 //! the pod's queues may hold.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -179,6 +179,29 @@ impl EdgeMembers {
         true
     }
 
+    /// Takes back the members of users in whose names an edge may not act any more.
+    pub(super) fn without(&self, edge: &str, link: u64, users: &HashSet<Arc<str>>) -> Vec<(Room, Member)> {
+        let mut all = self.lock();
+        let Some(known) = all.over(edge, link) else { return Vec::new() };
+        let before = known.bytes;
+        let goes = |user: &Option<Arc<str>>| user.as_ref().is_some_and(|user| users.contains(user));
+        let mut gone = Vec::new();
+        known.rooms.retain(|room, members| {
+            members.retain(|connection, known| {
+                let goes = goes(&known.user);
+                if goes {
+                    gone.push((room.clone(), Member { connection: Arc::clone(connection), user: known.user.clone() }));
+                }
+                !goes
+            });
+            !members.is_empty()
+        });
+        known.recount();
+        let freed = before - known.bytes;
+        all.bytes -= freed;
+        gone
+    }
+
     /// An edge's link was lost.
     pub(super) fn lost(&self, edge: &str, link: u64, now: Instant) {
         if let Some(known) = self.lock().over(edge, link) {
@@ -275,6 +298,23 @@ mod tests {
         edges.lost("e", 2, now);
         assert_eq!(edges.sweep(now + GRACE), [(room, member("c2"))]);
         assert!(edges.sweep(now + 2 * GRACE).is_empty());
+    }
+
+    #[test]
+    fn members_go_whose_users_an_edge_may_not_act_for() {
+        let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+        let of = |user: Option<&str>, n: u8| Member { connection: format!("c{n}").into(), user: user.map(Into::into) };
+        edges.begin("e", 1);
+        for (n, user) in [(1, Some("ann")), (2, Some("bob")), (3, None)] {
+            assert!(edges.joins("e", 1, &room, &of(user, n)));
+        }
+        let (ann, before) = (HashSet::from(["ann".into()]), edges.bytes());
+        assert!(edges.without("e", 2, &ann).is_empty(), "over another link");
+        assert_eq!(edges.without("e", 1, &ann), [(room.clone(), of(Some("ann"), 1))]);
+        assert!(edges.without("e", 1, &ann).is_empty() && edges.bytes() < before);
+        assert!(!edges.leave("e", 1, &room, &of(Some("ann"), 1)) && edges.leave("e", 1, &room, &of(None, 3)));
+        assert_eq!(edges.end("e", 1).len(), 1);
+        assert_eq!(edges.bytes(), 0);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     broker::BrokerError,
-    model::{Member, Room, UnixMillis},
+    model::{Member, Room},
 };
 
 /// The most rooms of one edge.
@@ -50,7 +50,6 @@ pub(super) struct EdgeSession {
     rooms: HashMap<u32, Room>,
     room_bytes: usize,
     places: Arc<LinkPlaces>,
-    now: fn() -> UnixMillis,
 }
 
 fn room_bytes(room: &Room) -> usize {
@@ -59,9 +58,9 @@ fn room_bytes(room: &Room) -> usize {
 
 impl EdgeSession {
     /// Nothing yet.
-    pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>, now: fn() -> UnixMillis) -> Self {
+    pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>) -> Self {
         let places = Arc::new(LinkPlaces::new(Arc::clone(&home.memory)));
-        Self { home, link, rooms: HashMap::new(), room_bytes: 0, places, now }
+        Self { home, link, rooms: HashMap::new(), room_bytes: 0, places }
     }
 
     /// Does what a message of the edge says.
@@ -83,7 +82,7 @@ impl EdgeSession {
 
     /// Does what a record of so many bytes says.
     async fn take(&mut self, said: FromEdge, bytes: usize) -> Result<(), LinkEnd> {
-        let Self { home, link, now, .. } = self;
+        let Self { home, link, .. } = self;
         match said {
             FromEdge::Hello { .. } => return Err(LinkEnd::cut(CutReason::Words, "a second hello came")),
             FromEdge::Follow { number, room } => self.follow(number, room)?,
@@ -94,9 +93,10 @@ impl EdgeSession {
                     self.home.followers.unfollow(&room, &self.link.queue, number, &*self.home.store.broker);
                 }
             }
+            FromEdge::Vouch(token) => home.vouch(link, &token).await,
             FromEdge::Call { id, call } => self.begin(id, call, bytes).await,
             FromEdge::Ping { at } => {
-                link.queue.send(&FromHome::Pong { at, time: now() });
+                link.queue.send(&FromHome::Pong { at, time: (link.now)() });
             }
             FromEdge::Lead(true) => {
                 link.leads.store(true, Ordering::Relaxed);
@@ -172,6 +172,9 @@ impl EdgeSession {
             home.metrics.refused_size.increment(1);
             return;
         }
+        if home.check_user(link, member.user.as_deref()).is_err() {
+            return;
+        }
         match home.members.join(&link.pod, link.number, room, member, home.memory.limit()) {
             JoinOutcome::Known => home.store.presence.join(room, member),
             JoinOutcome::Elsewhere => {}
@@ -186,7 +189,7 @@ impl EdgeSession {
         // Tasks are polled first in the order in which they were made: so calls keep their order.
         tokio::spawn(async move {
             let mut answer = places.for_answer(call.answer_bytes(home.access.event_bytes())).await;
-            let said = home.carry_out(&link.pod, call, &mut answer).await;
+            let said = home.carry_out(&link, call, &mut answer).await;
             home.metrics.calls.increment(1);
             if !link.queue.send(&FromHome::Answered { id, said }) {
                 let why = "the answer is larger than a link carries".to_owned();

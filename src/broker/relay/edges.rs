@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -18,10 +19,12 @@ use super::{
     edge_account::EdgeAccount,
     message::{Ancestry, FromHome},
     out_queue::OutQueue,
+    refusal_spell::RefusalSpell,
+    vouched_users::VouchedUsers,
 };
 use crate::{
     broker::{AckBounds, FleetAnswer, FleetQuestion},
-    model::Room,
+    model::{Room, Token, UnixMillis},
 };
 
 /// The most links.
@@ -29,6 +32,9 @@ pub const MOST_LINKS: usize = 1_024;
 
 /// The most questions that wait for one edge's answer.
 const MOST_QUESTIONS: usize = 1_024;
+
+/// The user of a token, and when the token ends.
+pub type VouchedUser = (Arc<str>, Option<UnixMillis>);
 
 /// What edges are allowed, by the configuration as it is now.
 pub trait RelayAccess: Send + Sync {
@@ -46,6 +52,12 @@ pub trait RelayAccess: Send + Sync {
     fn queue_bytes(&self) -> usize;
     /// The most bytes of data that one event, or one value, of an edge may have: what whatever publishes at this pod may.
     fn event_bytes(&self) -> usize;
+    /// Whether what an edge does in a user's name needs a live token of that user.
+    fn wants_tokens(&self) -> bool;
+    /// The user of a token; `None`: it is not good, or names none.
+    fn user_of<'a>(&'a self, token: &'a Token) -> Pin<Box<dyn Future<Output = Option<VouchedUser>> + Send + 'a>>;
+    /// The state of the keys and rules of tokens: another one once some were taken away or changed.
+    fn keys(&self) -> (u64, u64);
     /// How much is kept of what a user has read.
     fn ack_bounds(&self) -> AckBounds;
 }
@@ -60,6 +72,12 @@ pub(super) struct EdgeLink {
     pub(super) account: EdgeAccount,
     /// What is to be sent.
     pub(super) queue: Arc<OutQueue>,
+    /// The users whose tokens it has shown.
+    pub(super) users: VouchedUsers,
+    /// Whether it acts for others now.
+    pub(super) strangers: RefusalSpell,
+    /// The time (ms).
+    pub(super) now: fn() -> UnixMillis,
     /// Whether orders reach the edge over it.
     pub(super) leads: AtomicBool,
     asked: Mutex<HashMap<u64, oneshot::Sender<Option<FleetAnswer>>>>,
@@ -103,6 +121,8 @@ pub struct Edges {
     given: AtomicU64,
     /// The bytes that the rooms of all links take.
     pub(super) room_bytes: AtomicUsize,
+    /// The bytes that the users take whose tokens all links have shown.
+    user_bytes: Arc<AtomicUsize>,
 }
 
 impl Edges {
@@ -110,8 +130,8 @@ impl Edges {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A link that has begun. `None`: there are [`MOST_LINKS`].
-    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>) -> Option<Arc<EdgeLink>> {
+    /// A link that has begun. `now`: the time (ms). `None`: there are [`MOST_LINKS`].
+    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>, now: fn() -> UnixMillis) -> Option<Arc<EdgeLink>> {
         let mut links = self.lock();
         if links.len() >= MOST_LINKS {
             return None;
@@ -122,6 +142,9 @@ impl Edges {
             pod,
             account: EdgeAccount::begin(),
             queue,
+            users: VouchedUsers::new(Arc::clone(&self.user_bytes)),
+            strangers: RefusalSpell::default(),
+            now,
             leads: AtomicBool::new(false),
             asked: Mutex::default(),
             questions: AtomicU64::new(0),
@@ -190,16 +213,16 @@ mod tests {
     #[test]
     fn there_are_so_many_links_and_no_more() {
         let edges = Edges::default();
-        let links: Vec<_> = (0..MOST_LINKS).map(|_| edges.open("e".to_owned(), queue()).unwrap()).collect();
-        assert!(edges.open("e".to_owned(), queue()).is_none());
+        let links: Vec<_> = (0..MOST_LINKS).map(|_| edges.open("e".to_owned(), queue(), || 0).unwrap()).collect();
+        assert!(edges.open("e".to_owned(), queue(), || 0).is_none());
         edges.close(&links[0]);
-        assert!(edges.open("e".to_owned(), queue()).is_some());
+        assert!(edges.open("e".to_owned(), queue(), || 0).is_some());
     }
 
     #[tokio::test]
     async fn an_edge_that_answers_nothing_holds_a_bounded_number_of_questions() {
         let edges = Edges::default();
-        let link = edges.open("e".to_owned(), queue()).unwrap();
+        let link = edges.open("e".to_owned(), queue(), || 0).unwrap();
         let ask = || link.ask(&FleetQuestion::Stats, Duration::from_secs(60));
         let mut asked: Vec<_> = Vec::new();
         for _ in 0..2 * MOST_QUESTIONS {

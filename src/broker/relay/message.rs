@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     broker::{BrokerError, FleetAnswer, FleetQuestion},
-    model::{Member, Position, Room, UnixMillis},
+    model::{Member, Position, Room, Token, UnixMillis},
 };
 
 /// The version of the link's words.
@@ -59,6 +59,8 @@ pub enum FromEdge {
         /// The question.
         call: EdgeCall,
     },
+    /// A user's token, which the edge has found good: what follows may be in the user's name.
+    Vouch(Token),
     /// A sign of life, with the edge's time (ms).
     Ping {
         /// The time.
@@ -96,6 +98,9 @@ pub enum FromHome {
         /// The largest record that it takes. One that does not say it takes [`MAX_RECORD`].
         #[serde(default = "largest")]
         largest: usize,
+        /// Whether it takes what is done in a user's name only once it was shown a good token of that user. Otherwise it wants none.
+        #[serde(default)]
+        wants_tokens: bool,
     },
     /// The pods from this home to the log have changed.
     Ancestry(Ancestry),
@@ -127,6 +132,8 @@ pub enum FromHome {
         /// The home's time (ms).
         time: UnixMillis,
     },
+    /// The keys by which it verifies tokens have changed: those that it was shown are to be shown again.
+    ShowAgain,
     /// A question of the fleet.
     Ask {
         /// Its number.

@@ -28,12 +28,15 @@ mod link_places;
 pub mod message;
 pub mod out_queue;
 pub mod pod_memory;
+pub mod refusal_spell;
 pub mod rules;
 mod status;
 pub mod taking_pace;
+mod user_check;
+mod vouched_users;
 
 pub use edge_link::serve_edge;
-pub use edges::{Edges, RelayAccess};
+pub use edges::{Edges, RelayAccess, VouchedUser};
 pub use fleet::HomeControl;
 pub use followers::Followers;
 pub use home::{Home, HomeBroker, HomeErasure, HomeStore};

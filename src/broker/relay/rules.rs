@@ -185,6 +185,23 @@ impl EdgeCall {
         }
     }
 
+    /// The users in whose names it is. What is only read, and what `relay.orders` allows, is in no user's name.
+    #[must_use]
+    pub fn users(&self) -> Vec<&str> {
+        match self {
+            Self::Publish(all) => all.iter().filter_map(|(_, publication)| publication.user.as_deref()).collect(),
+            Self::Unlogged(_, publication, _) => publication.user.as_deref().into_iter().collect(),
+            Self::Signal(_, signal) => signal.sender.user.as_deref().into_iter().collect(),
+            Self::Notify(_, notice) => match &**notice {
+                Notice::Receipts(receipts) => receipts.iter().map(|receipt| &*receipt.user).collect(),
+                Notice::Unread(_) => Vec::new(),
+            },
+            Self::Keep(acks, _) => acks.iter().map(|ack| &*ack.user).collect(),
+            Self::NoteAuthor(_, user) => vec![user],
+            _ => Vec::new(),
+        }
+    }
+
     /// About as many bytes as it holds, before it is written.
     #[must_use]
     pub fn weight(&self) -> usize {

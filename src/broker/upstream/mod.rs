@@ -17,6 +17,9 @@
 //! *What a home can make an edge hold has a bound*: what it says is looked at before it is taken ([`sound`]); a call, its answer and what waits
 //! for a link are on the pod's account of memory.
 //!
+//! *A home need not believe it.* The tokens that this edge has found good are kept while they are ([`user_tokens`]), and each link is shown a user's
+//! token before the first thing in that user's name goes over it, and a better one as soon as it is there ([`shown_users`]).
+//!
 //! *An answer is true.* A call that was sent and whose link ended is repeated only if that does nothing twice: a publish with an idempotency
 //! key. Otherwise its outcome is [`BrokerError::Unknown`](super::BrokerError::Unknown).
 
@@ -31,10 +34,12 @@ mod rooms;
 mod session;
 mod settings;
 mod shared;
+mod shown_users;
 mod sound;
 mod state;
 mod status;
 mod tail;
+mod user_tokens;
 
 use std::{
     io,
@@ -47,7 +52,7 @@ use arc_swap::ArcSwap;
 use tokio::{sync::watch, task::JoinSet};
 
 use super::{
-    Answer, Broker, BrokerError, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence,
+    Answer, Broker, BrokerError, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence, TokenWitness,
     relay::{
         call::{CallAnswer, EdgeCall},
         message::{Ancestry, FromEdge},
@@ -57,7 +62,10 @@ use super::{
 use crate::{
     config::Policies,
     metrics::UpstreamMetrics,
-    model::{Member, Notice, Position, PresenceList, PresenceMode, Publication, Retained, Room, Signal, Since},
+    model::{
+        Member, Notice, Position, PresenceList, PresenceMode, Publication, Retained, Room, Signal, Since, Token,
+        UnixMillis,
+    },
 };
 use publishing::publish_each;
 use rooms::FollowedRooms;
@@ -146,6 +154,7 @@ async fn run(state: Arc<EdgeState>) {
             state.rooms.ask_refused();
         }
         state.rooms.forget(Instant::now());
+        state.review_tokens();
         let (up, (rooms, bytes)) = (state.rooms.up().len(), state.rooms.usage());
         state.metrics.show((up, state.settings.urls.len() - up), rooms, bytes);
     }
@@ -274,6 +283,12 @@ impl Broker for Upstream {
     }
 }
 
+impl TokenWitness for Upstream {
+    fn saw(&self, user: &Arc<str>, token: &Token, expires_at: Option<UnixMillis>) {
+        self.state.saw_token(user, token, expires_at);
+    }
+}
+
 impl Presence for Upstream {
     fn join(&self, room: &Room, member: &Member) {
         if self.state.policy(room).presence == PresenceMode::Off {
@@ -281,7 +296,7 @@ impl Presence for Upstream {
         }
         self.state.members.join(room, member, || {
             if let Some(link) = self.state.leading() {
-                link.queue.send(&FromEdge::Join(room.clone(), member.clone()));
+                self.state.tell_join(&link, room, member);
             }
         });
     }

@@ -217,11 +217,11 @@ fn take(
             }
             (Record::Delivery(..), None) => return Err("a delivery came before the welcome".to_owned()),
             (Record::Message(json), None) => match message(&json).map_err(failed)? {
-                FromHome::Welcome { version: VERSION, pod, ancestry, largest } => {
+                FromHome::Welcome { version: VERSION, pod, ancestry, largest, wants_tokens } => {
                     check_pod(&pod)?;
                     check(state, &ancestry)?;
                     state.set_ancestry(index, ancestry);
-                    let new = HomeLink::new(pod, largest, Arc::clone(&state.memory));
+                    let new = HomeLink::new(pod, largest, wants_tokens, Arc::clone(&state.memory));
                     *link = Some(Arc::clone(&new));
                     tracing::info!(home = new.pod, index, "the link to the home stands");
                     state.link_up(index, &new);
@@ -263,7 +263,8 @@ fn said(state: &Arc<EdgeState>, index: usize, link: &Arc<HomeLink>, said: FromHo
         }
         FromHome::Started { number, position } => state.rooms.started(index, number, position),
         FromHome::Refused { number, why } => state.rooms.refused(index, number, &why),
-        FromHome::Answered { id, said } => link.answered(id, said),
+        FromHome::Answered { id, said } => state.users_refused(link.answered(id, said)),
+        FromHome::ShowAgain => link.show_again(&state.tokens),
         FromHome::Pong { at, time } => state.heard(index, at, time),
         FromHome::Ask { id, question } => answer(state, link, id, *question),
     }

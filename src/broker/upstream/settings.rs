@@ -19,6 +19,8 @@ pub struct UpstreamSettings {
     pub calls: usize,
     /// The most bytes that the newest events of all rooms hold.
     pub tail_bytes: usize,
+    /// The most bytes of users' tokens.
+    pub token_bytes: usize,
 }
 
 impl fmt::Debug for UpstreamSettings {

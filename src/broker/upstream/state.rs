@@ -27,6 +27,7 @@ use super::{
     rooms::FollowedRooms,
     settings::UpstreamSettings,
     sound::is_answer,
+    user_tokens::UserTokens,
 };
 use crate::{
     broker::{
@@ -35,11 +36,12 @@ use crate::{
             call::{CallAnswer, EdgeCall},
             message::{Ancestry, FromEdge},
             pod_memory::{OnAccount, PodMemory},
+            refusal_spell::RefusalSpell,
         },
     },
     config::Policies,
     metrics::UpstreamMetrics,
-    model::{Policy, Room, UnixMillis},
+    model::{Member, Policy, Room, Token, UnixMillis},
 };
 
 /// The most KiB that the calls under way hold.
@@ -69,6 +71,10 @@ pub(super) struct EdgeState {
     pub(super) policies: Arc<ArcSwap<Policies>>,
     pub(super) rooms: FollowedRooms,
     pub(super) members: OwnMembers,
+    /// What a home may ask for before it believes what is done in a user's name.
+    pub(super) tokens: UserTokens,
+    /// Whether the home refuses what is done in users' names now.
+    strangers: RefusalSpell,
     pub(super) metrics: UpstreamMetrics,
     pub(super) respond: OnceLock<Arc<dyn Respond>>,
     /// The account of each link.
@@ -100,13 +106,15 @@ impl EdgeState {
         memory: Arc<dyn PodMemory>,
     ) -> Self {
         let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
-        let now = std::time::Instant::now();
+        let (now, tokens) = (std::time::Instant::now(), UserTokens::new(settings.token_bytes));
         Self {
             settings,
             pod,
             policies,
             rooms,
             members: OwnMembers::default(),
+            tokens,
+            strangers: RefusalSpell::default(),
             metrics,
             respond: OnceLock::new(),
             ledgers: (0..links).map(|_| LinkLedger::new(now)).collect(),
@@ -156,6 +164,52 @@ impl EdgeState {
             );
         }
         self.metrics.show_round_trip(std::time::Duration::from_millis(now.saturating_sub(sent)));
+    }
+
+    /// The home refused so much since it knows no good token of a user.
+    pub(super) fn users_refused(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.metrics.users_refused.increment(count);
+        if self.strangers.note(count, own_now()) {
+            tracing::warn!(
+                "the home of this edge refuses what is done in users' names, since it was shown no token of theirs that it finds good: \
+                 does it verify tokens with the same keys (`tokens`, `relay.verify_users` there)?"
+            );
+        }
+    }
+
+    /// To be called now and then: lets go of tokens that have ended, and shows what those that are left hold.
+    pub(super) fn review_tokens(&self) {
+        let now = own_now();
+        let ended = self.tokens.forget(now);
+        for link in self.rooms.up().into_iter().filter_map(|index| self.rooms.link(index)) {
+            link.shown.forget_all(&ended);
+        }
+        let (bytes, dropped) = self.tokens.usage();
+        self.metrics.show_tokens(bytes, dropped);
+        if let Some(refused) = self.strangers.over(now) {
+            tracing::info!(refused, "the home of this edge refuses nothing in users' names any more");
+        }
+    }
+
+    /// A user's token was found good.
+    pub(super) fn saw_token(&self, user: &Arc<str>, token: &Token, expires_at: Option<UnixMillis>) {
+        if !self.tokens.put(user, token, expires_at, own_now()) {
+            return;
+        }
+        for link in self.rooms.up().into_iter().filter_map(|index| self.rooms.link(index)) {
+            link.renew_token(user, token);
+        }
+    }
+
+    /// Tells the home of a member that came.
+    pub(super) fn tell_join(&self, link: &HomeLink, room: &Room, member: &Member) {
+        if let Some(user) = &member.user {
+            link.show_token(user, &self.tokens);
+        }
+        link.queue.send(&FromEdge::Join(room.clone(), member.clone()));
     }
 
     /// The edge's condition.
@@ -225,9 +279,7 @@ impl EdgeState {
         *lead = Some(index);
         drop(lead);
         link.queue.send(&FromEdge::Lead(true));
-        self.members.tell_all(|room, member| {
-            link.queue.send(&FromEdge::Join(room.clone(), member.clone()));
-        });
+        self.members.tell_all(|room, member| self.tell_join(&link, room, member));
         link.queue.send(&FromEdge::AllJoined);
     }
 
@@ -291,7 +343,7 @@ impl EdgeState {
     }
 
     fn send(&self, room: Option<&Room>, call: &EdgeCall) -> Option<PendingCall> {
-        Some(self.link_for(room)?.call(call))
+        Some(self.link_for(room)?.call(call, &self.tokens))
     }
 
     async fn answer(

@@ -195,7 +195,7 @@ impl Services {
         for (((waiting, ack), end), kept) in of.into_iter().zip(acks).zip(ends).zip(kept) {
             match kept {
                 // It would not be taken another time either.
-                Err(BrokerError::TooLarge { .. }) => self.metrics.acks.lost.increment(1),
+                Err(BrokerError::TooLarge { .. } | BrokerError::NoToken(_)) => self.metrics.acks.lost.increment(1),
                 Err(_) => failed.push(waiting.clone()),
                 Ok(KeptAck { further, before }) => {
                     self.metrics.acks.kept.increment(1);

@@ -10,6 +10,7 @@ pub(in crate::hub) fn refusal(error: &BrokerError) -> Reply {
     let code = match error {
         BrokerError::Unavailable(_) => ErrorCode::Unavailable,
         BrokerError::Unknown => ErrorCode::Unknown,
+        BrokerError::NoToken(_) => ErrorCode::Unauthorized,
         BrokerError::Conflict => ErrorCode::Conflict,
         BrokerError::TooLarge { .. } => ErrorCode::LimitExceeded,
         BrokerError::UnknownTopic => ErrorCode::BadRequest,

@@ -118,6 +118,7 @@ impl<H: Home> Store for Edge<H> {
             call_timeout: Duration::from_secs(5),
             calls: 4_096,
             tail_bytes: 8 * 1024 * 1024,
+            token_bytes: 1024 * 1024,
         };
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let edge = Upstream::start(settings, policies, deliver, UpstreamMetrics::none(), Arc::new(Plenty)).unwrap();

@@ -5,5 +5,5 @@ mod claims;
 mod key_files;
 mod remote;
 mod server;
-mod support;
+pub mod support;
 mod vectors;

@@ -58,7 +58,7 @@ impl World {
 }
 
 fn home_link(pod: &str) -> Arc<HomeLink> {
-    HomeLink::new(pod.to_owned(), usize::MAX, TestMemory::plenty())
+    HomeLink::new(pod.to_owned(), usize::MAX, false, TestMemory::plenty())
 }
 
 fn event(offset: u64) -> Arc<Event> {
