@@ -59,7 +59,7 @@ fn room_bytes(room: &Room) -> usize {
 impl EdgeSession {
     /// Nothing yet.
     pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>) -> Self {
-        let places = Arc::new(LinkPlaces::new(Arc::clone(&home.memory), Arc::clone(&home.answers)));
+        let places = Arc::new(LinkPlaces::new(Arc::clone(&home.answers), Arc::clone(&home.memory)));
         Self { home, link, rooms: HashMap::new(), room_bytes: 0, places }
     }
 
@@ -195,7 +195,7 @@ impl EdgeSession {
                 let why = "the answer is larger than a link carries".to_owned();
                 link.queue.send(&FromHome::Answered { id, said: Err(BrokerError::Unavailable(why)) });
             }
-            answer.is_said();
+            answer.was_queued();
             while !link.queue.has_room() && home.edges.has(&link) {
                 tokio::time::sleep(LOOK_EVERY).await;
             }

@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    Edges, Followers, HomeControl, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, link_places::AllAnswers,
-    message::Ancestry, pod_memory::PodMemory,
+    Edges, Followers, HomeControl, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, message::Ancestry,
+    pod_answers::PodAnswers, pod_memory::PodMemory,
 };
 use crate::{
     broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue, Presence},
@@ -45,7 +45,8 @@ pub struct Home {
     pub(super) members: EdgeMembers,
     pub(super) access: Arc<dyn RelayAccess>,
     pub(super) memory: Arc<dyn PodMemory>,
-    pub(super) answers: Arc<AllAnswers>,
+    /// The answers that are begun.
+    pub(super) answers: Arc<PodAnswers>,
     /// Its counts.
     pub metrics: RelayMetrics,
     /// The pod's name.
@@ -68,7 +69,7 @@ impl Home {
         read_above: Box<dyn Fn() -> Ancestry + Send + Sync>,
     ) -> Self {
         let above = Mutex::new(read_above());
-        let (members, answers) = (EdgeMembers::default(), Arc::new(AllAnswers::new(memory.limit())));
+        let (members, answers) = (EdgeMembers::default(), Arc::new(PodAnswers::new(&memory)));
         Self { store, followers, edges, members, access, memory, answers, metrics, pod, above, read_above }
     }
 

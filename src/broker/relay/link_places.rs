@@ -1,14 +1,19 @@
 //! What an edge has asked for and was not answered yet.
 //!
-//! Bounded: in number, in the bytes of the questions and in the bytes that the answers may have. Questions without a place are not read, and
-//! answers without one not begun, those of all links together included ([`AllAnswers`]), until they are in their link's queue and so on the
-//! pod's account. While the pod's memory is short, one question is under way at a time.
+//! Bounded: in number, in the bytes of the questions and in the bytes that the answers may have, those of all links together as well
+//! ([`PodAnswers`](super::pod_answers)). Questions without a place are not read, and answers without one not begun. While the pod's memory is
+//! short, one question of a link is under way at a time. Always holds: an answer waits for its link's places first and for the pod's last, so
+//! that what has the pod's waits for no other link.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::pod_memory::{OnAccount, PodMemory};
+use super::{
+    MAX_RECORD,
+    pod_answers::{PodAnswers, PodShare, kib},
+    pod_memory::{OnAccount, PodMemory},
+};
 
 /// The most calls of one edge that are under way.
 const CALLS_AT_ONCE: usize = 1_024;
@@ -20,25 +25,6 @@ const ASKED_KIB: u32 = 16 * 1_024;
 /// ([`EdgeCall::answer_bytes`](super::call::EdgeCall::answer_bytes)).
 const ANSWERS_KIB: u32 = 32 * 1_024;
 
-/// No pod has use for more KiB of them at once.
-const MOST_KIB: u32 = 1_024 * 1_024;
-
-/// The places for answers of all links that are begun and in no queue yet: as much as one link may have, or a quarter of what the pod's queues may
-/// hold.
-pub(super) struct AllAnswers {
-    bytes: Arc<Semaphore>,
-    kib: u32,
-}
-
-impl AllAnswers {
-    /// `memory`: the bytes that the pod's queues may hold.
-    pub(super) fn new(memory: usize) -> Self {
-        let quarter = u32::try_from(memory / 4 / 1_024).unwrap_or(u32::MAX).min(MOST_KIB);
-        let kib = quarter.max(ANSWERS_KIB);
-        Self { bytes: Arc::new(Semaphore::new(kib as usize)), kib }
-    }
-}
-
 /// The places of one link.
 pub(super) struct LinkPlaces {
     calls: Arc<Semaphore>,
@@ -46,8 +32,8 @@ pub(super) struct LinkPlaces {
     answers: Arc<Semaphore>,
     /// For an answer that is larger than any should be.
     large: Arc<Semaphore>,
+    of_pod: Arc<PodAnswers>,
     memory: Arc<dyn PodMemory>,
-    all: Arc<AllAnswers>,
 }
 
 /// A call's place, until its answer was sent.
@@ -60,23 +46,19 @@ pub(super) struct CallPlace {
 /// The place of an answer.
 pub(super) struct AnswerPlace {
     large: Arc<Semaphore>,
+    of_pod: Arc<PodAnswers>,
     _bytes: Option<OwnedSemaphorePermit>,
-    /// Among those of all links.
-    of_all: Option<OwnedSemaphorePermit>,
     only: Option<OwnedSemaphorePermit>,
-}
-
-/// So many bytes in KiB, no more than there are.
-fn kib(bytes: usize, all: u32) -> u32 {
-    u32::try_from(bytes.div_ceil(1_024)).unwrap_or(all).min(all)
+    share: Option<PodShare>,
 }
 
 impl LinkPlaces {
-    pub(super) fn new(memory: Arc<dyn PodMemory>, all: Arc<AllAnswers>) -> Self {
+    /// Those of a link of this pod.
+    pub(super) fn new(of_pod: Arc<PodAnswers>, memory: Arc<dyn PodMemory>) -> Self {
         let semaphore = |places: u32| Arc::new(Semaphore::new(places as usize));
         let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
-        let (asked, answers) = (semaphore(ASKED_KIB), semaphore(ANSWERS_KIB));
-        Self { calls, asked, answers, large: semaphore(1), memory, all }
+        let (asked, answers, large) = (semaphore(ASKED_KIB), semaphore(ANSWERS_KIB), semaphore(1));
+        Self { calls, asked, answers, large, of_pod, memory }
     }
 
     /// Waits for the place of a question with so many bytes.
@@ -89,29 +71,32 @@ impl LinkPlaces {
 
     /// Waits for the place of an answer with at most so many bytes; 0: it is no larger than its question.
     pub(super) async fn for_answer(&self, bytes: usize) -> AnswerPlace {
-        let (permit, of_all) = match kib(bytes, ANSWERS_KIB) {
+        let (large, of_pod) = (Arc::clone(&self.large), Arc::clone(&self.of_pod));
+        let (permit, share) = match kib(bytes, ANSWERS_KIB) {
             0 => (None, None),
-            share => {
-                // The link's own first: one that does not read waits here and holds nothing of the others'.
-                let own = Arc::clone(&self.answers).acquire_many_owned(share).await.ok();
-                (own, Arc::clone(&self.all.bytes).acquire_many_owned(share.min(self.all.kib)).await.ok())
+            most => {
+                let permit = Arc::clone(&self.answers).acquire_many_owned(most).await.ok();
+                (permit, of_pod.share(bytes).await)
             }
         };
-        AnswerPlace { large: Arc::clone(&self.large), _bytes: permit, of_all, only: None }
+        AnswerPlace { large, of_pod, _bytes: permit, only: None, share }
     }
 }
 
 impl AnswerPlace {
-    /// The answer is in the link's queue: other links wait for it no more, however long its edge takes.
-    pub(super) fn is_said(&mut self) {
-        drop(self.of_all.take());
-    }
-
-    /// Waits until no other answer of the link is larger than it should be.
+    /// Waits until no other answer of the link is larger than it should be, and the pod has a place for one.
     pub(super) async fn be_large(&mut self) {
         if self.only.is_none() {
+            // What holds a share waits for nothing: two that each waited for more would wait for each other.
+            self.share = None;
             self.only = Arc::clone(&self.large).acquire_owned().await.ok();
+            self.share = self.of_pod.share(MAX_RECORD).await;
         }
+    }
+
+    /// It waits to be sent, and is on the account as such: other links need not wait until the edge takes it.
+    pub(super) fn was_queued(&mut self) {
+        self.share = None;
     }
 }
 
@@ -125,14 +110,15 @@ mod tests {
 
     const MIB: usize = 1_024 * 1_024;
 
-    fn all() -> Arc<AllAnswers> {
-        Arc::new(AllAnswers::new(usize::MAX))
+    fn places(memory: &Arc<TestMemory>) -> LinkPlaces {
+        let memory: Arc<dyn PodMemory> = Arc::clone(memory) as _;
+        LinkPlaces::new(Arc::new(PodAnswers::new(&memory)), memory)
     }
 
     #[tokio::test]
     async fn questions_are_bounded_in_bytes_and_in_number() {
         let memory = TestMemory::plenty();
-        let places = LinkPlaces::new(Arc::clone(&memory) as _, all());
+        let places = places(&memory);
         let first = places.for_call(10 * MIB).now_or_never().flatten().unwrap();
         assert!(places.for_call(7 * MIB).now_or_never().is_none(), "17 MiB");
         let second = places.for_call(6 * MIB).now_or_never().flatten().unwrap();
@@ -154,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn one_question_at_a_time_where_memory_is_short() {
         let memory = TestMemory::plenty();
-        let places = LinkPlaces::new(Arc::clone(&memory) as _, all());
+        let places = places(&memory);
         memory.limit_to(0);
         let one = places.for_call(1).now_or_never().flatten().unwrap();
         assert!(places.for_call(1).now_or_never().is_none());
@@ -164,7 +150,7 @@ mod tests {
 
     #[tokio::test]
     async fn answers_are_bounded_and_small_ones_do_not_wait_for_them() {
-        let places = LinkPlaces::new(TestMemory::plenty(), all());
+        let places = places(&TestMemory::plenty());
         let mut begun: Vec<_> = (0..8).map(|_| places.for_answer(4 * MIB).now_or_never().unwrap()).collect();
         assert!(places.for_answer(MIB).now_or_never().is_none());
         assert!(places.for_answer(0).now_or_never().is_some());
@@ -176,17 +162,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_of_all_links_have_a_bound_until_they_are_said() {
-        let all = Arc::new(AllAnswers::new(4 * 40 * MIB));
-        let [one, other] = [(); 2].map(|()| LinkPlaces::new(TestMemory::plenty(), Arc::clone(&all)));
-        let mut first = one.for_answer(32 * MIB).now_or_never().unwrap();
-        let second = other.for_answer(8 * MIB).now_or_never().unwrap();
-        assert!(other.for_answer(1).now_or_never().is_none() && other.for_answer(0).now_or_never().is_some());
-        first.is_said();
-        assert!(one.for_answer(1).now_or_never().is_none(), "its own link waits until it is written");
-        assert!(other.for_answer(1).now_or_never().is_some());
-        drop((first, second));
-        // One link may have its own places at least.
-        assert_eq!(AllAnswers::new(0).kib, ANSWERS_KIB);
+    async fn what_is_begun_for_one_link_counts_for_all_of_them_until_it_waits_to_be_sent() {
+        let memory = TestMemory::plenty();
+        memory.limit_to(256 * MIB);
+        let account: Arc<dyn PodMemory> = Arc::clone(&memory) as _;
+        let pod = Arc::new(PodAnswers::new(&account));
+        let link = || LinkPlaces::new(Arc::clone(&pod), Arc::clone(&account));
+        let links = [link(), link(), link()];
+        let mut begun = Vec::new();
+        for link in &links[..2] {
+            for _ in 0..8 {
+                begun.push(link.for_answer(4 * MIB).now_or_never().unwrap());
+            }
+        }
+        assert_eq!(memory.held(), 64 * MIB, "a quarter of what the pod may hold");
+        assert!(links[2].for_answer(1).now_or_never().is_none());
+        assert!(links[2].for_answer(0).now_or_never().is_some());
+        // The edge need not have taken it: only its own link has less place then.
+        begun[0].was_queued();
+        assert_eq!(memory.held(), 60 * MIB);
+        assert!(links[0].for_answer(4 * MIB).now_or_never().is_none());
+        let third = links[2].for_answer(4 * MIB).now_or_never().unwrap();
+        // Each that becomes large lets go of its share first: they come one after the other.
+        let mut large = begun.split_off(8);
+        large.truncate(6);
+        drop((begun, third));
+        let [first, second, ..] = &mut large[..] else { panic!("six") };
+        first.be_large().now_or_never().unwrap();
+        assert_eq!(memory.held(), 5 * 4 * MIB + MAX_RECORD);
+        assert!(second.be_large().now_or_never().is_none());
+        drop(large);
+        assert_eq!(memory.held(), 0);
     }
 }

@@ -27,6 +27,7 @@ mod link_end;
 mod link_places;
 pub mod message;
 pub mod out_queue;
+mod pod_answers;
 pub mod pod_memory;
 pub mod refusal_spell;
 pub mod rules;
