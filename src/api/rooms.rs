@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
     answer::{Answer, ApiCode, ApiError, ok},
@@ -17,7 +16,7 @@ use crate::{
     broker::{History, HistoryQuery},
     hub::{ConnectionFilter, FleetList, FleetLists, Services, Worker},
     model::{
-        Access, Conflate, Delivery, Epoch, Event, MAX_OFFSET, Member, MemberCount, Payload, Policy, Position,
+        Access, Conflate, DataFields, Delivery, Epoch, Event, MAX_OFFSET, Member, MemberCount, Policy, Position,
         PresenceList, PresenceMode, Retain, Room, RoomQuery, Since, SlowReceiver,
     },
 };
@@ -148,10 +147,8 @@ struct Past<'a> {
     topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data64: Option<String>,
+    #[serde(flatten)]
+    data: DataFields<'a>,
     time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
@@ -161,18 +158,12 @@ struct Past<'a> {
 
 impl<'a> From<&'a Event> for Past<'a> {
     fn from(event: &'a Event) -> Self {
-        use base64::{Engine, prelude::BASE64_STANDARD};
-        let (data, data64) = match &event.payload {
-            Payload::Json(data) => (Some(&**data), None),
-            Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
-        };
-        let Event { offset, time, room: _, topic, key, payload: _, user, id } = event;
+        let Event { offset, time, room: _, topic, key, payload, user, id } = event;
         Self {
             offset: *offset,
             topic,
             key: key.as_deref(),
-            data,
-            data64,
+            data: payload.into(),
             time: *time,
             user: user.as_deref(),
             id: id.as_deref(),

@@ -8,16 +8,14 @@ use std::{
     time::Duration,
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::backend::authorization;
 use crate::{
     config::{HookSettings, HookUrl},
-    model::{Offset, Payload, Position, Room, UnixMillis},
+    model::{DataFields, Offset, Payload, Position, Room, UnixMillis},
     transport::fetch::{Client, FetchError, Limits},
 };
 
@@ -92,19 +90,12 @@ struct ToldEvent<'a> {
     epoch: &'a str,
     offset: Offset,
     time: UnixMillis,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data64: Option<String>,
+    #[serde(flatten)]
+    data: DataFields<'a>,
 }
 
 impl<'a> From<&'a AbsentEvent> for ToldEvent<'a> {
     fn from(event: &'a AbsentEvent) -> Self {
-        let (data, data64) = match &event.data {
-            Some(Payload::Json(data)) => (Some(&**data), None),
-            Some(Payload::Binary(bytes)) => (None, Some(BASE64_STANDARD.encode(bytes))),
-            None => (None, None),
-        };
         Self {
             user: &event.user,
             room: &event.room,
@@ -114,8 +105,7 @@ impl<'a> From<&'a AbsentEvent> for ToldEvent<'a> {
             epoch: event.position.epoch.as_str(),
             offset: event.position.offset,
             time: event.time,
-            data,
-            data64,
+            data: event.data.as_ref().into(),
         }
     }
 }

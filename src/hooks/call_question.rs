@@ -2,14 +2,12 @@
 //!
 //! Always holds: a call that its client did not name (`idempotency_key`) is sent once, because the backend could not know it again.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::question::{HookQuestion, asker};
 use crate::{
     auth::Grant,
-    model::{IdempotencyKey, MethodCall, Payload},
+    model::{DataFields, IdempotencyKey, MethodCall},
 };
 
 /// What a client asks for.
@@ -33,20 +31,13 @@ impl From<CallQuestion<'_>> for HookQuestion {
             method: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             idempotency_key: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data: Option<&'a RawValue>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data64: Option<String>,
+            #[serde(flatten)]
+            data: DataFields<'a>,
         }
 
         let CallQuestion { connection, grant, transport, dialect, call } = question;
-        let (data, data64) = match &call.data {
-            Some(Payload::Json(data)) => (Some(&**data), None),
-            Some(Payload::Binary(bytes)) => (None, Some(BASE64_STANDARD.encode(bytes))),
-            None => (None, None),
-        };
         let idempotency_key = call.idempotency_key.as_ref().map(IdempotencyKey::text);
-        let ask = Ask { method: &call.method, idempotency_key, data, data64 };
+        let ask = Ask { method: &call.method, idempotency_key, data: call.data.as_ref().into() };
         let asker = asker("rpc", connection, grant, None, transport, dialect);
         Self { repeats: idempotency_key.is_some(), ..Self::new(&ask, &asker) }
     }
@@ -55,9 +46,10 @@ impl From<CallQuestion<'_>> for HookQuestion {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, value::RawValue};
 
     use super::*;
+    use crate::model::Payload;
 
     fn asked(call: &MethodCall) -> (Value, bool, String) {
         let (connection, transport, dialect) = (Some("c1"), "websocket", "native");

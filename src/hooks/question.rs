@@ -6,7 +6,6 @@
 use std::{fmt, net::IpAddr};
 
 use aws_lc_rs::digest;
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use serde::Serialize;
@@ -16,7 +15,7 @@ use super::cache::Key;
 use crate::{
     auth::Grant,
     config::HookSettings,
-    model::{IdempotencyKey, Payload, Publication, Room, Token},
+    model::{DataFields, IdempotencyKey, Publication, Room, Token},
 };
 
 /// What holds a token in every query; `token_lookup.query` may name another, which its value gives away.
@@ -214,26 +213,17 @@ impl From<RoomQuestion<'_>> for HookQuestion {
             id: Option<&'a str>,
             #[serde(skip_serializing_if = "Option::is_none")]
             idempotency_key: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data: Option<&'a RawValue>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            data64: Option<String>,
+            #[serde(flatten)]
+            data: DataFields<'a>,
         }
 
         let RoomQuestion { connection, grant, transport, dialect, room, publication } = question;
-        let event = publication.map(|publication| {
-            let (data, data64) = match &publication.payload {
-                Payload::Json(data) => (Some(&**data), None),
-                Payload::Binary(bytes) => (None, Some(BASE64_STANDARD.encode(bytes))),
-            };
-            AskedEvent {
-                topic: &publication.topic,
-                key: publication.key.as_deref(),
-                id: publication.id.as_deref(),
-                idempotency_key: publication.idempotency_key.as_ref().map(IdempotencyKey::text),
-                data,
-                data64,
-            }
+        let event = publication.map(|publication| AskedEvent {
+            topic: &publication.topic,
+            key: publication.key.as_deref(),
+            id: publication.id.as_deref(),
+            idempotency_key: publication.idempotency_key.as_ref().map(IdempotencyKey::text),
+            data: (&publication.payload).into(),
         });
         let hook = if event.is_some() { "publish" } else { "subscribe" };
         let asker = asker(hook, connection, grant, None, transport, dialect);
@@ -264,7 +254,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::auth::Claims;
+    use crate::{auth::Claims, model::Payload};
 
     fn body(question: &HookQuestion) -> Value {
         serde_json::from_slice(&question.body).unwrap()

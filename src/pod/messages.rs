@@ -5,12 +5,10 @@
 
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
     authorize::{Admitted, Asks, authorize},
@@ -21,7 +19,7 @@ use super::{
 use crate::{
     archive::{Archive, ArchiveError, ArchivedMessage, MessageCursor, MessagePage, PageQuery},
     hub::{Principal, Seat, Sender, Worker, millis},
-    model::{ArchiveMode, ErrorCode, Payload, Room},
+    model::{ArchiveMode, DataFields, ErrorCode, Room},
     protocol::DialectId,
 };
 
@@ -175,10 +173,8 @@ struct Told<'a> {
     topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<&'a RawValue>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    data64: Option<String>,
+    #[serde(flatten)]
+    data: DataFields<'a>,
     time: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
@@ -192,18 +188,12 @@ struct Told<'a> {
 
 impl<'a> From<&'a ArchivedMessage> for Told<'a> {
     fn from(message: &'a ArchivedMessage) -> Self {
-        let (data, data64) = match &message.payload {
-            None => (None, None),
-            Some(Payload::Json(data)) => (Some(&**data), None),
-            Some(Payload::Binary(bytes)) => (None, Some(BASE64_STANDARD.encode(bytes))),
-        };
         Self {
             epoch: message.position.epoch.as_str(),
             offset: message.position.offset,
             topic: &message.topic,
             key: message.key.as_deref(),
-            data,
-            data64,
+            data: message.payload.as_ref().into(),
             time: message.time,
             user: message.user.as_deref(),
             id: message.id.as_deref(),
