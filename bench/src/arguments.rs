@@ -48,6 +48,13 @@ pub(crate) struct PodArgs {
 }
 
 impl PodArgs {
+    /// These, with one more argument for the pods that are started.
+    pub(crate) fn with(&self, argument: String) -> Self {
+        let mut with = self.clone();
+        with.pod_arg.push(argument);
+        with
+    }
+
     /// How many worker threads.
     pub(crate) fn workers(&self) -> usize {
         self.workers.unwrap_or_else(process::cores).max(1)

@@ -78,7 +78,7 @@ mod tests {
         let server = tls::config().expect("a server configuration");
         let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
         let mut client =
-            ClientConnection::new(Arc::new(client_tls::config(false).expect("a client configuration")), name)
+            ClientConnection::new(Arc::new(client_tls::fresh().expect("a client configuration")), name)
                 .expect("a client");
         let mut server = ServerConnection::new(server).expect("a server");
         let mut wire = Vec::new();

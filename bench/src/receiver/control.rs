@@ -84,6 +84,9 @@ impl Join {
 pub(crate) struct Visits {
     /// How they are made; `connections` is not used.
     pub(crate) join: Join,
+    /// Another pod with the same ticket keys: they go to both in turns, and resume at the one what the other began.
+    #[serde(default)]
+    pub(crate) another: Option<SocketAddr>,
     /// How many a second; `None`: as many as `in_flight` allows.
     pub(crate) per_second: Option<f64>,
     /// For how long new ones are made.

@@ -153,7 +153,7 @@ impl Receiver {
         let now = clock::now();
         match order {
             Order::Join(join) => {
-                let tls = Arc::new(tls::config(false)?);
+                let tls = Arc::new(tls::fresh()?);
                 self.joining = Some(Joining { join, tls, begun: 0, members: 0, told: now, progress: now });
             }
             Order::Begin(target) => {
@@ -343,9 +343,9 @@ impl Receiver {
         let elapsed = now.saturating_sub(visiting.start) as f64 / SECOND as f64;
         let arriving = elapsed < visiting.visits.seconds;
         while arriving && visiting.may_begin(elapsed) {
-            let (stay, tls) = (visiting.stay(), visiting.next_tls());
+            let (stay, (join, tls)) = (visiting.stay(), visiting.next());
             let index = visiting.begun as usize;
-            self.start(&visiting.visits.join, &tls, index, stay)?;
+            self.start(join, &tls, index, stay)?;
             visiting.begun += 1;
             visiting.open += 1;
         }

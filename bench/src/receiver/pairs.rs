@@ -189,7 +189,7 @@ fn live(plan: Plan, seen: &Arc<Mutex<Seen>>) -> Result<(), BenchError> {
         .doing(|| "starting the event loop".to_owned())?;
     let plan = Rc::new(plan);
     LocalSet::new().block_on(&runtime, async {
-        let connector = TlsConnector::from(Arc::new(tls::config(false)?));
+        let connector = TlsConnector::from(Arc::new(tls::fresh()?));
         let quic = client_config()?;
         let mut tasks = JoinSet::new();
         for index in 0..plan.connections {

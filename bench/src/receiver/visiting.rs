@@ -6,7 +6,7 @@ use rustls::ClientConfig;
 
 use super::{
     connection::Connection,
-    control::{VisitReport, Visits},
+    control::{Join, VisitReport, Visits},
     tls,
 };
 use crate::{clock, error::BenchError, stats::Latencies};
@@ -24,8 +24,11 @@ pub(super) enum Stay {
 /// A `Visit` under way.
 pub(super) struct Visiting {
     pub(super) visits: Visits,
+    /// Where they go in turns: to one pod, or to two.
+    joins: Vec<Join>,
     fresh: Arc<ClientConfig>,
-    resuming: Arc<ClientConfig>,
+    /// One for each of `joins`.
+    resuming: Vec<Arc<ClientConfig>>,
     pub(super) begun: u64,
     pub(super) open: usize,
     pub(super) start: u64,
@@ -39,10 +42,16 @@ pub(super) struct Visiting {
 impl Visiting {
     /// Begins now.
     pub(super) fn new(visits: Visits, now: u64) -> Result<Self, BenchError> {
+        let resuming = match visits.another {
+            Some(_) => tls::crossed()?.into(),
+            None => vec![tls::resuming()?],
+        };
+        let another = visits.another.map(|address| Join { address, ..visits.join.clone() });
         Ok(Self {
+            joins: [visits.join.clone()].into_iter().chain(another).collect(),
             visits,
-            fresh: Arc::new(tls::config(false)?),
-            resuming: Arc::new(tls::config(true)?),
+            fresh: Arc::new(tls::fresh()?),
+            resuming: resuming.into_iter().map(Arc::new).collect(),
             begun: 0,
             open: 0,
             start: now,
@@ -64,11 +73,14 @@ impl Visiting {
         self.visits.stay_ms.map_or(Stay::UntilOpen, |milliseconds| Stay::For(milliseconds * 1_000_000))
     }
 
-    /// The configuration that spreads the share of resumptions evenly.
-    pub(super) fn next_tls(&self) -> Arc<ClientConfig> {
+    /// Where the next one goes, and the configuration that spreads the share of resumptions evenly.
+    pub(super) fn next(&self) -> (&Join, Arc<ClientConfig>) {
+        let pods = self.joins.len() as u64;
+        // Counted for each pod by itself, so that half of the visits of two do not all go to one of them.
+        let (pod, turn) = ((self.begun % pods) as usize, self.begun / pods);
         let share = u64::from(self.visits.resume_percent.min(100));
-        let resumes = (self.begun + 1) * share / 100 > self.begun * share / 100;
-        Arc::clone(if resumes { &self.resuming } else { &self.fresh })
+        let resumes = (turn + 1) * share / 100 > turn * share / 100;
+        (&self.joins[pod], Arc::clone(if resumes { &self.resuming[pod] } else { &self.fresh }))
     }
 
     /// A visitor got in.

@@ -122,6 +122,7 @@ async fn measure(args: &ChurnArgs, schedule: Schedule, recipe: Recipe, pod: &mut
     let mut join = pod.join(recipe, deflate);
     join.in_flight = 256;
     let visits = Visits {
+        another: None,
         join,
         per_second: Some(args.visitors),
         seconds: args.seconds,

@@ -1,5 +1,7 @@
 //! Handshakes.
 
+use std::{fs, path::Path};
+
 use clap::Args;
 use serde::Serialize;
 
@@ -8,7 +10,7 @@ use crate::{
     arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::Audience,
     content::Recipe,
-    error::BenchError,
+    error::{BenchError, Doing as _},
     plot::Plot,
     pod::Pod,
     receiver::control::Visits,
@@ -18,7 +20,8 @@ use crate::{
 };
 
 /// Opens connections (TCP, TLS, WebSocket; or QUIC) as fast as the pod takes them and closes each once it is open: first with full
-/// TLS handshakes, then, over WebSocket, with a share that resumes an earlier session. See bench/README.md.
+/// TLS handshakes, then, over WebSocket, with a share that resumes an earlier session; with `--another` also one that was begun at
+/// another pod. See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct ConnectArgs {
     /// The most handshakes under way at one time
@@ -30,6 +33,9 @@ pub(crate) struct ConnectArgs {
     /// The share that offers to resume in the second part, in percent
     #[arg(long, default_value_t = 100, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
     resume: u8,
+    /// A third part, over WebSocket: two pods with the same ticket keys, each resumes what the other began
+    #[arg(long, conflicts_with = "url")]
+    another: bool,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -59,17 +65,34 @@ struct Outcome {
     full: Part,
     /// `None` over WebTransport: a pod gives QUIC clients no tickets.
     resuming: Option<Part>,
+    /// With `--another`.
+    elsewhere: Option<Part>,
 }
 
 /// Runs it.
 pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.load.guests(args.in_flight), &out).await?;
-    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
+    if args.another && args.load.transport == Transport::Webtransport {
+        return Err(BenchError::Usage("--another resumes over WebSocket: leave out --transport".to_owned()));
+    }
+    let guests = args.load.guests(args.in_flight);
+    let mut pods = Vec::new();
+    if args.another {
+        let with_keys = args.pod.with(ticket_keys(&out)?);
+        pods.push(Pod::open(&with_keys, guests, &out).await?);
+        let beside = out.join("beside");
+        fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
+        pods.push(Pod::open(&with_keys, guests, &beside).await?);
+    } else {
+        pods.push(Pod::open(&args.pod, guests, &out).await?);
+    }
+    let outcome = measure(args, recipe, &pods).await;
+    let outcome = outcome.map_err(|error| pods.iter_mut().fold(error, |error, pod| pod.explain(error)))?;
     let full = &outcome.full;
     let cpu = |part: &Part| part.cpu_us_per_handshake.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
     let latency = |part: &Part| format!("{:.1} {:.1}", part.latency.p50, part.latency.p99);
+    let share = |part: &Part| format!("{:.0}%", 100.0 * part.resumed as f64 / part.opened.max(1) as f64);
     let mut row = Row::default()
         .cell("in flight", thousands(outcome.in_flight as u64))
         .cell("full handshakes/s", thousands(full.handshakes_per_second as u64))
@@ -77,12 +100,19 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
         .cell("ms, p50 p99", latency(full));
     if let Some(resuming) = &outcome.resuming {
         row = row
-            .cell("resumed", format!("{:.0}%", 100.0 * resuming.resumed as f64 / resuming.opened.max(1) as f64))
+            .cell("resumed", share(resuming))
             .cell("handshakes/s then", thousands(resuming.handshakes_per_second as u64))
             .cell("CPU us each", cpu(resuming))
             .cell("ms, p50 p99", latency(resuming));
     }
-    let parts = || [("full", Some(full)), ("resuming", outcome.resuming.as_ref())].into_iter();
+    if let Some(elsewhere) = &outcome.elsewhere {
+        row = row
+            .cell("resumed at another pod", share(elsewhere))
+            .cell("CPU us each", cpu(elsewhere))
+            .cell("ms, p50 p99", latency(elsewhere));
+    }
+    let resumed = [("resuming", outcome.resuming.as_ref()), ("resuming elsewhere", outcome.elsewhere.as_ref())];
+    let parts = || [("full", Some(full))].into_iter().chain(resumed);
     let parts = || parts().filter_map(|(name, part)| Some((name.to_owned(), part?)));
     let plot = Plot {
         title: format!("handshakes, {} in flight", outcome.in_flight),
@@ -94,30 +124,47 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     report::write("connect", &args.output, &outcome, &row, &plot)
 }
 
-async fn measure(args: &ConnectArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {
-    let mut audience = Audience::start(args.load.transport, args.load.processes(1), 1)?;
-    let full = part(args, recipe, pod, &mut audience, 0).await?;
-    let resuming = match args.load.transport {
-        Transport::Websocket => Some(part(args, recipe, pod, &mut audience, args.resume).await?),
-        Transport::Webtransport => None,
-    };
-    Ok(Outcome { workers: pod.workers, in_flight: args.in_flight, full, resuming })
+/// The argument that gives a pod ticket keys that another pod has too.
+fn ticket_keys(out: &Path) -> Result<String, BenchError> {
+    let mut key = [0; 80];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| BenchError::Protocol("there are no random bytes".to_owned()))?;
+    let file = out.join("tickets.key");
+    fs::write(&file, key).doing(|| format!("writing {}", file.display()))?;
+    Ok(format!("--tls-ticket-keys={}", file.display()))
 }
 
+async fn measure(args: &ConnectArgs, recipe: Recipe, pods: &[Pod]) -> Result<Outcome, BenchError> {
+    let mut audience = Audience::start(args.load.transport, args.load.processes(1), 1)?;
+    let one = &pods[..1];
+    let full = part(args, recipe, one, &mut audience, 0).await?;
+    let resuming = match args.load.transport {
+        Transport::Websocket => Some(part(args, recipe, one, &mut audience, args.resume).await?),
+        Transport::Webtransport => None,
+    };
+    let elsewhere = match args.another {
+        true => Some(part(args, recipe, pods, &mut audience, args.resume).await?),
+        false => None,
+    };
+    Ok(Outcome { workers: one[0].workers, in_flight: args.in_flight, full, resuming, elsewhere })
+}
+
+/// Visits one pod, or two in turns.
 async fn part(
     args: &ConnectArgs,
     recipe: Recipe,
-    pod: &mut Pod,
+    pods: &[Pod],
     audience: &mut Audience,
     resume_percent: u8,
 ) -> Result<Part, BenchError> {
-    let mut join = pod.join(recipe, args.load.deflate());
+    let mut join = pods[0].join(recipe, args.load.deflate());
     join.in_flight = args.in_flight.max(1);
-    let visits = Visits { join, per_second: None, seconds: args.seconds, stay_ms: None, resume_percent };
+    let another = pods.get(1).map(|pod| pod.address);
+    let visits = Visits { join, another, per_second: None, seconds: args.seconds, stay_ms: None, resume_percent };
     let progress = bar(&format!("connecting, {resume_percent}% resumed"), 0);
-    let before = pod.process.map(|process| process.cpu()).transpose()?;
+    let cpu = || pods.iter().map(|pod| pod.process.map(|process| process.cpu()).transpose()).sum::<Result<_, _>>();
+    let before: Option<u64> = cpu()?;
     let (report, distribution) = audience.visit(&visits, &progress).await?;
-    let after = pod.process.map(|process| process.cpu()).transpose()?;
+    let after: Option<u64> = cpu()?;
     progress.finish_and_clear();
     if report.opened == 0 || report.failed * 100 > report.opened || !report.faults.none() {
         let example = report.example.as_deref().unwrap_or("no example");
