@@ -5,7 +5,7 @@
 // the pod's CPU time beyond that of the same events without the attempts, over the refused ones; a bare listener that accepts and
 // closes is measured beside it.
 
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
@@ -23,17 +23,14 @@ const { values } = parseArgs({
   },
 });
 const [receivers, rate, seconds] = [values.receivers, values.rate, values.seconds].map(Number);
-const TICKS_A_SECOND = 100;
 
-/** The CPU time of a process in microseconds. */
+/** The CPU time of a process in microseconds, all its threads. */
 async function cpu(pid) {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  const [user, system] = stat
-    .slice(stat.lastIndexOf(')') + 2)
-    .split(' ')
-    .slice(11, 13)
-    .map(Number);
-  return ((user + system) * 1e6) / TICKS_A_SECOND;
+  let nanoseconds = 0;
+  for (const task of await readdir(`/proc/${pid}/task`)) {
+    nanoseconds += Number((await readFile(`/proc/${pid}/task/${task}/schedstat`, 'utf8')).split(' ')[0]);
+  }
+  return nanoseconds / 1e3;
 }
 
 const pod = await Pod.start({ config: '[addresses]\nhandshakes_per_second = 50\n' });
