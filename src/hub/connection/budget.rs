@@ -66,6 +66,12 @@ impl Budget {
         self.queued.load(Relaxed)
     }
 
+    /// Whether what is large is refused, and those that take nothing are shed: what is left is for newcomers and what is small.
+    #[must_use]
+    pub fn is_tight(&self) -> bool {
+        self.held() >= self.limit() / 16 * 15
+    }
+
     /// Whether nothing more should be queued, and no new connection be taken in.
     #[must_use]
     pub fn is_spent(&self) -> bool {

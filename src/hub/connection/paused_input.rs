@@ -61,7 +61,7 @@ impl PausedInput {
         self.messages.push(kept);
         if self.messages.len() > Self::MAX_MESSAGES || self.bytes > Self::MAX_BYTES {
             Err(Disconnect::Flood)
-        } else if self.bytes > Self::FEW_BYTES && budget.is_spent() {
+        } else if self.bytes > Self::FEW_BYTES && budget.is_tight() {
             Err(Disconnect::Overloaded)
         } else {
             Ok(())

@@ -1,6 +1,6 @@
 //! How much of what is said to one connection alone may wait.
 //!
-//! Pure. Always holds: a pod that holds as much as it may keeps much less for each connection than one that does not.
+//! Pure. Always holds: a pod that holds nearly as much as it may keeps much less for each connection than one that does not.
 
 use crate::hub::connection::budget::Budget;
 
@@ -9,27 +9,27 @@ use crate::hub::connection::budget::Budget;
 pub struct ReplyBounds {
     /// `limits.send_queue`.
     limit: usize,
-    /// Whether the pod holds as much as it may.
-    spent: bool,
+    /// Whether the pod holds nearly as much as it may.
+    tight: bool,
 }
 
 impl ReplyBounds {
     /// What is allowed with a queue of `limit` bytes.
     #[must_use]
     pub fn now(limit: usize, budget: &Budget) -> Self {
-        Self { limit, spent: budget.is_spent() }
+        Self { limit, tight: budget.is_tight() }
     }
 
     /// Whether replies alone have filled the queue: a client that asks for more than it reads is closed.
     #[must_use]
     pub fn are_flooded(self, queued: usize) -> bool {
-        queued > if self.spent { self.limit / 8 } else { 2 * self.limit }
+        queued > if self.tight { self.limit / 8 } else { 2 * self.limit }
     }
 
-    /// Whether a reply of so many bytes is left out, because the pod holds as much as it may.
+    /// Whether a reply of so many bytes is left out, because the pod holds nearly as much as it may.
     #[must_use]
     pub fn refuse(self, reply: usize) -> bool {
-        self.spent && reply > self.limit / 64
+        self.tight && reply > self.limit / 64
     }
 }
 

@@ -19,8 +19,8 @@ use crate::{
 /// A client that has taken nothing for so long is stuck.
 const STUCK_MS: u64 = 1_000;
 
-/// Looks at what clients owe their queues to, once the pod holds three quarters of what it may, and frees this worker's part of an
-/// eighth when it holds all of that.
+/// Looks at what clients owe their queues to, once the pod holds three quarters of what it may, and frees this worker's part of
+/// what is above seven eighths when it holds nearly all of that.
 pub(super) fn shed_stuck(core: &mut Core, now_ms: u64) {
     let budget = Arc::clone(&core.services().budget);
     let (held, limit) = (budget.held(), budget.limit());
@@ -29,7 +29,7 @@ pub(super) fn shed_stuck(core: &mut Core, now_ms: u64) {
     }
     // Asked before it is too late, so that it is known then which are stuck.
     let mut stuck = stuck_connections(core, now_ms);
-    if !budget.is_spent() {
+    if !budget.is_tight() {
         return;
     }
     stuck.sort_unstable_by(|a, b| b.cmp(a));

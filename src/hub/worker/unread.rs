@@ -43,7 +43,7 @@ impl Clients {
             let at = now_ms + millis(self.settings.config.timeouts.body);
             self.timers.schedule(at, Timed::Message(key, id));
         }
-        if is_large && budget.is_spent() {
+        if is_large && budget.is_tight() {
             self.services.metrics.pressures.memory.refused(1);
             self.request_close(key, Disconnect::Overloaded);
         }
