@@ -13,8 +13,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
 use super::{
+    entrance::{HeldBytes, Stage, Visit},
     event_stream::EventStream,
-    visit::{HeldBytes, Stage, Visit},
 };
 
 /// The most bytes of a piece: hyper copies each into a buffer of its own.

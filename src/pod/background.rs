@@ -12,7 +12,7 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{first_packet::most_handshakes, lobby::waiting_limit, log::Log, phase::Phase, shared_keys::SharedKeys};
+use super::{entrance::waiting_limit, first_packet::most_handshakes, log::Log, phase::Phase, shared_keys::SharedKeys};
 use crate::{
     api::Api,
     compat::Task,

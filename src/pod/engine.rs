@@ -23,12 +23,12 @@ use crate::{
 use super::{
     admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize, offered},
+    entrance::{Stage, Visit},
     fetching::Origin,
     page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
     relay,
     request_body::read_body,
-    visit::{Stage, Visit},
 };
 
 /// Where a session is.

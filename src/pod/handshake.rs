@@ -3,7 +3,7 @@
 //! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the lobby's
 //! clock.
 
-use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, ops::ControlFlow, rc::Rc, sync::Arc};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
@@ -26,11 +26,10 @@ use super::{
     admission::Admission,
     client_address::request_of,
     engine::continue_as,
+    entrance::{Guest, Stage, Turns, Visit},
     http,
-    lobby::{Guest, Lobby},
     refusal::plain_answer,
     upgrade::upgrade,
-    visit::{Stage, Visit},
 };
 
 /// How the sockets of a listener are spoken to.
@@ -42,27 +41,30 @@ pub struct Listener {
     pub routes: Routes,
 }
 
-/// Shakes hands over a socket in a task of its own, watched by the lobby's clock. `Break`: others end for it, and need a turn.
+impl Listener {
+    /// What a visit begins with.
+    pub fn first_stage(&self) -> Stage {
+        if self.tls.is_some() { Stage::Tls } else { Stage::Head }
+    }
+}
+
+/// Shakes hands over a guest's socket in a task of its own, which has its turns, watched by the lobby's clock.
 pub fn shake_hands(
     worker: &Rc<RefCell<Worker>>,
-    lobby: &Lobby,
+    turns: &Rc<Turns>,
+    guest: Guest,
     stream: TcpStream,
     peer: SocketAddr,
     listener: &Listener,
-) -> ControlFlow<()> {
-    let first = if listener.tls.is_some() { Stage::Tls } else { Stage::Head };
-    let Some(Guest { visit, place, others_end }) = lobby.admit(first, peer) else {
-        // Cheaper than an answer, which a TLS client could not read.
-        return ControlFlow::Continue(());
-    };
+) {
+    let Guest { visit, place, others_end: _ } = guest;
     worker.borrow().services.metrics.handshakes.accepted.increment(1);
     let (worker, listener) = (Rc::clone(worker), listener.clone());
     let arrived = Arrival { stream, peer, place, listener };
     visit.queue();
     // The large future of the handshake goes when it is over; only the small one of the connection stays.
-    let task = tokio::task::spawn_local(converse(worker, arrived, visit.clone()));
+    let task = tokio::task::spawn_local(Rc::clone(turns).pace(converse(worker, arrived, visit.clone())));
     visit.runs(task.abort_handle());
-    if others_end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
 /// A socket of which nothing was read.

@@ -32,6 +32,7 @@ use super::{
     ask,
     client_address::request_of,
     engine,
+    entrance::{Stage, Visit},
     event_stream::{self, UnderWay},
     fetching::{self, Fallback, Opened, Origin},
     messages, page,
@@ -40,7 +41,6 @@ use super::{
     refusal::plain_answer,
     send,
     upgrade::upgrade,
-    visit::{Stage, Visit},
 };
 
 /// Serves a socket of which `received` was read already, in a task of its own.

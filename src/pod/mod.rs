@@ -3,6 +3,7 @@
 //! Start: certificate, listeners (so that a taken port is known before anything runs), broker, workers, API. Stop, on
 //! SIGTERM: not ready; wait for balancers to notice; listeners close; clients are sent away over the window; end.
 
+mod accept;
 mod admission;
 mod answer_body;
 mod archiving;
@@ -16,6 +17,7 @@ mod cross_origin;
 mod dialects;
 mod edges;
 mod engine;
+mod entrance;
 mod event_stream;
 mod fetching;
 mod first_packet;
@@ -24,7 +26,6 @@ mod handshake;
 mod home;
 mod http;
 mod listening;
-mod lobby;
 mod log;
 mod messages;
 mod neighbours;
@@ -45,8 +46,6 @@ mod start_error;
 mod status_page;
 mod thread;
 mod upgrade;
-mod visit;
-mod visits;
 mod waiting_edges;
 mod webtransport;
 

@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 
 use super::{
+    entrance::{HeldBytes, Visit},
     refusal::{Refused, come_back, refused},
-    visit::{HeldBytes, Visit},
 };
 use crate::{
     hub::Services,

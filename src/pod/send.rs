@@ -15,10 +15,10 @@ use serde_json::value::RawValue;
 use super::{
     authorize::{Admitted, Asks, authorize},
     cross_origin::{Methods, headers_for},
+    entrance::{Stage, Visit},
     fetching::Origin,
     refusal::{Refused, by_code, come_back, refuse, refused, status_of},
     request_body::read_body,
-    visit::{Stage, Visit},
 };
 use crate::{
     hub::{CarriedOut, Principal, Seat, Worker, unix_millis},

@@ -1,11 +1,10 @@
 //! One worker's thread: its runtime, its listeners, its two halves of the hub.
 
-use std::{cell::RefCell, io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc};
 
 use tokio::{
-    net::TcpListener as TokioListener,
     sync::{mpsc::Receiver, watch},
-    task::{LocalSet, yield_now},
+    task::LocalSet,
 };
 
 use crate::{
@@ -14,14 +13,12 @@ use crate::{
 };
 
 use super::{
-    handshake::{Listener, shake_hands},
-    lobby::Lobby,
+    accept::Entrance,
+    entrance::{Lobby, Turns},
+    handshake::Listener,
     phase::Phase,
     webtransport::{self, IncomingQuic},
 };
-
-/// How long `accept` rests when the process is out of files.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a worker's thread is given.
 pub struct Thread {
@@ -62,50 +59,13 @@ impl Thread {
         start_worker(&worker, self.inboxes.worker);
         tokio::task::spawn_local(webtransport::accept(Rc::clone(&worker), self.quic_clients));
         let lobby = Lobby::open(&self.services, self.unused);
+        let turns = Turns::open();
         for (listener, own) in self.listeners {
-            let listener = TokioListener::from_std(listener)?;
-            let (worker, lobby) = (Rc::clone(&worker), Rc::clone(&lobby));
-            tokio::task::spawn_local(accept(worker, lobby, listener, own, self.phase.clone()));
+            let entrance = Entrance::new(&worker, &lobby, &turns, listener, own);
+            tokio::task::spawn_local(entrance.accept(self.phase.clone()));
         }
         // The sender goes with the pod.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
         Ok(())
-    }
-}
-
-async fn accept(
-    worker: Rc<RefCell<Worker>>,
-    lobby: Rc<Lobby>,
-    listener: TokioListener,
-    own: Listener,
-    mut phase: watch::Receiver<Phase>,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = phase.wait_for(|phase| *phase > Phase::Serving) => return,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // What is ended for it closes its socket before the next one is accepted.
-                if shake_hands(&worker, &lobby, stream, peer, &own).is_break() {
-                    yield_now().await;
-                }
-            }
-            Err(error) => {
-                let services = Arc::clone(&worker.borrow().services);
-                services.metrics.accept_errors.increment(1);
-                let own = matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-                );
-                if !own {
-                    // Out of files or memory: open connections go on, new ones wait in the kernel's queue.
-                    tracing::debug!(%error, "accept failed; trying again in 100 ms");
-                    services.metrics.pressures.accept.refused(1);
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
     }
 }

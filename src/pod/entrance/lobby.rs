@@ -108,7 +108,7 @@ impl Lobby {
             slow.body.increment(overdue.body);
             slow.idle.increment(overdue.idle);
             slow.write.increment(overdue.write);
-            if self.services.budget.is_spent() {
+            if self.services.budget.is_tight() {
                 self.services.metrics.pressures.memory.refused(visits.shed(now_ms));
             }
             let waiting = visits.waiting();

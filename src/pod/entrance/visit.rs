@@ -210,7 +210,7 @@ impl Visit {
     /// Whether the pod holds as much as it may.
     #[must_use]
     pub fn is_short_of_memory(&self) -> bool {
-        self.0.0.of_worker.budget.is_spent()
+        self.0.0.of_worker.budget.is_tight()
     }
 
     /// Counts a session that it opens, until it is used. `None`: it, or the pod, has too many that never were.
