@@ -77,9 +77,8 @@ mod tests {
     fn pair() -> (ClientConnection, Sealer) {
         let server = tls::config().expect("a server configuration");
         let name = rustls::pki_types::ServerName::try_from("localhost").expect("a name");
-        let mut client =
-            ClientConnection::new(Arc::new(client_tls::fresh().expect("a client configuration")), name)
-                .expect("a client");
+        let mut client = ClientConnection::new(Arc::new(client_tls::fresh().expect("a client configuration")), name)
+            .expect("a client");
         let mut server = ServerConnection::new(server).expect("a server");
         let mut wire = Vec::new();
         while client.is_handshaking() || server.is_handshaking() || server.wants_write() {
