@@ -93,11 +93,8 @@ async fn a_conversation_of_two_on_two_pods() {
     ann.send(&message("m-1", "hi").to_string()).await;
     assert_eq!(event(&mut ann, "ack").await["data"], ack["data"]);
     ann.send(&message("m-1", "ho").to_string()).await;
-    let conflict = ann.json().await;
-    assert_eq!(
-        (&conflict["type"], &conflict["code"], &conflict["id"]),
-        (&json!("error"), &json!("conflict"), &json!("m-1"))
-    );
+    let conflict = event(&mut ann, "error").await;
+    assert_eq!((&conflict["code"], &conflict["id"]), (&json!("conflict"), &json!("m-1")), "{conflict}");
     // Typing, with a type and without one; one in two seconds passes, a stop always.
     for start in [
         json!({"event": "typing_start", "conversation_id": "7"}),
