@@ -17,7 +17,7 @@ use hyper::{
 use crate::{
     api::{Readiness, ops},
     compat::Routes,
-    hub::{Quic, Services, Worker},
+    hub::{Quic, Worker},
     protocol::HttpMount,
     transport::{
         head::{HeadError, asks_for_websocket, names_one_host},
@@ -38,13 +38,10 @@ use super::{
     messages, page,
     page_origin::PageOrigin,
     poll,
-    refusal::{come_back, plain_answer, refused},
+    refusal::plain_answer,
     send,
     upgrade::upgrade,
 };
-
-/// An answer of more bytes is refused while the pod is short of memory.
-const LARGE_ANSWER: usize = 64 * 1024;
 
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes, visit: Visit) {
@@ -76,7 +73,6 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
                 Some(route) => whole(route.answer(&services, request).await).await,
                 None => answer(&worker, request, from, &under_way, &visit).await,
             };
-            let answer = as_memory_allows(answer, &services, &visit);
             Ok(answer.map(|content| AnswerBody::new(content, visit)))
         }
     });
@@ -95,24 +91,6 @@ pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, rou
         }
     });
     named.runs(task.abort_handle());
-}
-
-/// A large answer waits for its client to read it, and the pod may be short of memory: then it is another one, which says so.
-fn as_memory_allows(answer: Response<Content>, services: &Services, visit: &Visit) -> Response<Content> {
-    let is_large = matches!(answer.body(), Content::Whole(bytes) if bytes.len() > LARGE_ANSWER);
-    if !is_large || !visit.is_short_of_memory() {
-        return answer;
-    }
-    services.metrics.pressures.memory.refused(1);
-    let sentence = "this pod holds as many bytes as it may";
-    let mut refusal = come_back(refused(StatusCode::SERVICE_UNAVAILABLE, sentence));
-    // Pages of other origins are to read that too.
-    for (name, value) in answer.headers() {
-        if *name == header::VARY || name.as_str().starts_with("access-control-") {
-            refusal.headers_mut().append(name, value.clone());
-        }
-    }
-    refusal.map(|text| Content::Whole(text.into()))
 }
 
 /// The bytes of an answer that are all there.

@@ -18,6 +18,9 @@ use crate::{
 /// The most bytes of messages in one answer, about: the last message may stand out.
 const MAX_BYTES: usize = 1024 * 1024;
 
+/// The same while the pod is short of memory: the cursor leads to the rest.
+const FEW_BYTES: usize = 64 * 1024;
+
 /// Waits for news, at most as long as polls may, and answers.
 pub async fn answer(
     task: ConnectionTask,
@@ -31,10 +34,11 @@ pub async fn answer(
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));
     let (mut messages, closed) = loop {
         let left = end.saturating_duration_since(Instant::now());
-        match timeout(left.min(step), task.next_bytes(MAX_BYTES)).await {
+        let most = if services.budget.is_tight() { FEW_BYTES } else { MAX_BYTES };
+        match timeout(left.min(step), task.next_bytes(most)).await {
             Ok(Ok(messages)) => break (messages, None),
             Ok(Err(closed)) => break (Vec::new(), closed),
-            Err(_) if left <= step => break (task.take(MAX_BYTES), None),
+            Err(_) if left <= step => break (task.take(most), None),
             Err(_) => {}
         }
     };

@@ -39,7 +39,7 @@ pub(super) async fn read_body(
         if read.len() + data.len() > limit {
             return Err(too_large());
         }
-        if visit.is_short_of_memory() {
+        if visit.has_no_memory_for(read.len() + data.len()) {
             services.metrics.pressures.memory.refused(1);
             return Err(come_back(refused(StatusCode::SERVICE_UNAVAILABLE, "this pod holds as many bytes as it may")));
         }

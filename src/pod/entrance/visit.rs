@@ -28,6 +28,9 @@ pub(super) const VISIT_BYTES: usize = 8 * 1024;
 /// What it holds more while its client does not read: a piece of an answer in hyper's hands, and one on its way to the kernel.
 pub(super) const BEHIND_BYTES: usize = 48 * 1024;
 
+/// A body of so many bytes is small.
+const SMALL_BODY: usize = 16 * 1024;
+
 /// So many Engine.IO sessions one TCP connection may have opened that were never used. A proxy's connections carry many clients', each
 /// of which uses its session at once.
 pub(super) const UNUSED_SESSIONS: usize = 64;
@@ -207,10 +210,11 @@ impl Visit {
         held
     }
 
-    /// Whether the pod holds as much as it may.
+    /// Whether the pod holds so much that it takes no body of so many bytes: a small one as long as there is any room.
     #[must_use]
-    pub fn is_short_of_memory(&self) -> bool {
-        self.0.0.of_worker.budget.is_tight()
+    pub fn has_no_memory_for(&self, bytes: usize) -> bool {
+        let budget = &self.0.0.of_worker.budget;
+        budget.is_spent() || bytes > SMALL_BODY && budget.is_tight()
     }
 
     /// Counts a session that it opens, until it is used. `None`: it, or the pod, has too many that never were.

@@ -166,7 +166,7 @@ fn those_that_hold_most_are_shed_until_there_is_room() {
     let small: Vec<_> = (0..3).map(|_| visits.begin(Stage::Idle, 0)).collect();
     let (large, served) = (visits.begin(Stage::Body, 500), visits.begin(Stage::Serving, 0));
     let bytes = [large.hold(300_000), served.hold(700_000)];
-    assert!(large.is_short_of_memory());
+    assert!(large.has_no_memory_for(usize::MAX));
     assert_eq!(visits.shed(1_499), 3, "the largest has waited for too short a time, and is not served");
     let again: Vec<_> = (0..3).map(|_| visits.begin(Stage::Idle, 0)).collect();
     assert_eq!(visits.shed(1_500), 1, "that is enough");
