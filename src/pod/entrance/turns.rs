@@ -1,7 +1,8 @@
 //! Turns of a worker's thread for handshakes, so that a crowd that comes at once does not hold up those that are there.
 //!
 //! Owns who waits for a turn. Never looks at a socket. Always holds: between two turns of everything else on the thread handshakes have
-//! had at most a slice and the end of one step; one that has begun goes before one that comes; each that waits gets its turn.
+//! had at most a slice and the end of one step; of those that
+//! have begun three go before one that comes; each that waits gets its turn.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,6 +18,12 @@ use tokio::{sync::Notify, task::yield_now};
 
 /// How long handshakes may hold the thread before everything else on it has a turn: as long as fan-outs may.
 const SLICE: Duration = Duration::from_micros(500);
+
+/// So many are called when a slice begins.
+const CHAINS: usize = 8;
+
+/// Of so many turns one is a newcomer's, whoever else waits: those that have begun and drip their bytes keep none out.
+const NEWCOMER_EVERY: usize = 4;
 
 /// The turns of one thread.
 pub struct Turns {
@@ -71,18 +78,27 @@ impl Turns {
     /// Whether it is this one's turn; if not, it waits from now on.
     fn may_step(&self, ticket: &Rc<Ticket>, cx: &Context<'_>) -> bool {
         let mut queue = self.queue.borrow_mut();
-        match ticket.state.get() {
+        let state = ticket.state.get();
+        let may = match state {
             TicketState::Waits => return false,
-            TicketState::Free if !queue.is_open() => {
-                ticket.state.set(TicketState::Waits);
-                *ticket.waker.borrow_mut() = Some(cx.waker().clone());
-                queue.wait(Rc::downgrade(ticket), ticket.has_begun.get());
-                self.asked.notify_one();
-                return false;
-            }
-            TicketState::Free | TicketState::Called => ticket.state.set(TicketState::Free),
+            TicketState::Free => queue.is_open(),
+            // Another one that was called with it may have taken what was left.
+            TicketState::Called => queue.has_time(),
+        };
+        if may {
+            ticket.state.set(TicketState::Free);
+            return true;
         }
-        true
+        ticket.state.set(TicketState::Waits);
+        *ticket.waker.borrow_mut() = Some(cx.waker().clone());
+        let (it, has_begun) = (Rc::downgrade(ticket), ticket.has_begun.get());
+        if state == TicketState::Called {
+            queue.wait_first(it, has_begun)
+        } else {
+            queue.wait(it, has_begun)
+        }
+        self.asked.notify_one();
+        false
     }
 
     /// Begins a slice whenever everything else that was ready has had a turn.
@@ -94,7 +110,8 @@ impl Turns {
             yield_now().await;
             let mut queue = self.queue.borrow_mut();
             queue.renew();
-            call(&mut queue);
+            // Each that steps calls the next: where other tasks stand between them, several chains fill the slice.
+            (0..CHAINS).for_each(|_| call(&mut queue));
         }
     }
 }
@@ -118,16 +135,21 @@ struct TurnQueue<T> {
     left: Duration,
     begun: VecDeque<T>,
     newcomers: VecDeque<T>,
+    calls: usize,
 }
 
 impl<T> TurnQueue<T> {
     fn new(slice: Duration) -> Self {
-        Self { slice, left: slice, begun: VecDeque::new(), newcomers: VecDeque::new() }
+        Self { slice, left: slice, begun: VecDeque::new(), newcomers: VecDeque::new(), calls: 0 }
     }
 
     /// Whether one may step without waiting.
     fn is_open(&self) -> bool {
-        !self.left.is_zero() && !self.has_waiting()
+        self.has_time() && !self.has_waiting()
+    }
+
+    fn has_time(&self) -> bool {
+        !self.left.is_zero()
     }
 
     fn has_waiting(&self) -> bool {
@@ -136,7 +158,15 @@ impl<T> TurnQueue<T> {
 
     /// Those that have begun hold buffers and a client that counts the seconds: they go first.
     fn wait(&mut self, it: T, has_begun: bool) {
-        if has_begun { &mut self.begun } else { &mut self.newcomers }.push_back(it);
+        self.line(has_begun).push_back(it);
+    }
+
+    fn wait_first(&mut self, it: T, has_begun: bool) {
+        self.line(has_begun).push_front(it);
+    }
+
+    fn line(&mut self, has_begun: bool) -> &mut VecDeque<T> {
+        if has_begun { &mut self.begun } else { &mut self.newcomers }
     }
 
     fn spend(&mut self, time: Duration) {
@@ -148,10 +178,16 @@ impl<T> TurnQueue<T> {
     }
 
     fn next(&mut self) -> Option<T> {
-        if self.left.is_zero() {
+        if !self.has_time() {
             return None;
         }
-        self.begun.pop_front().or_else(|| self.newcomers.pop_front())
+        self.calls = (self.calls + 1) % NEWCOMER_EVERY;
+        let (first, second) = if self.calls == 0 {
+            (&mut self.newcomers, &mut self.begun)
+        } else {
+            (&mut self.begun, &mut self.newcomers)
+        };
+        first.pop_front().or_else(|| second.pop_front())
     }
 }
 
@@ -176,6 +212,16 @@ mod tests {
         queue.renew();
         assert_eq!((queue.next(), queue.next()), (Some("newcomer"), None));
         assert!(queue.is_open());
+    }
+
+    #[test]
+    fn one_turn_of_four_is_a_newcomers() {
+        let mut queue = TurnQueue::new(SLICE);
+        (0..6).for_each(|_| queue.wait("begun", true));
+        queue.wait("newcomer", false);
+        queue.wait_first("first", true);
+        let calls: Vec<_> = std::iter::from_fn(|| queue.next()).collect();
+        assert_eq!(calls, ["first", "begun", "begun", "newcomer", "begun", "begun", "begun", "begun"]);
     }
 
     fn spin(time: Duration) {
@@ -215,6 +261,37 @@ mod tests {
             assert_eq!(steps.get(), 600, "all have stepped to their end");
             // Five fill a slice; the slices before and after a turn of this task may meet.
             assert!(most <= 10, "{most} steps between two turns");
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn steps_that_were_cheap_and_are_dear_all_at_once_leave_them_too() {
+        on_a_thread(async {
+            let turns = Turns::open();
+            let (ready, steps) = (Rc::new(Notify::new()), Rc::new(Cell::new(0_usize)));
+            let crowd: Vec<_> = (0..60)
+                .map(|_| {
+                    let (ready, steps) = (Rc::clone(&ready), Rc::clone(&steps));
+                    tokio::task::spawn_local(Rc::clone(&turns).pace(async move {
+                        ready.notified().await;
+                        spin(SLICE);
+                        steps.set(steps.get() + 1);
+                    }))
+                })
+                .collect();
+            for _ in 0..100 {
+                yield_now().await;
+            }
+            ready.notify_waiters();
+            let (mut most, mut before) = (0, 0);
+            while crowd.iter().any(|task| !task.is_finished()) {
+                yield_now().await;
+                most = most.max(steps.get() - before);
+                before = steps.get();
+            }
+            assert_eq!(steps.get(), 60, "all have stepped to their end");
+            assert!(most <= 2, "{most} slices between two turns");
         })
         .await;
     }
