@@ -130,6 +130,9 @@ export function connection(
 
   return {
     waiting,
+    get silent() {
+      return isSilent;
+    },
     ask,
     close,
     wake: () =>

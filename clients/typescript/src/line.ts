@@ -130,7 +130,7 @@ export function line(
     become(mine);
     credentials.get().then(
       (token) => {
-        if (state !== mine) return;
+        if (state !== mine || connection) return;
         if (credentials.isRefused(token)) {
           return end(new RoomcastError('unauthorized', 'no token is left', { closeCode: UNAUTHORIZED }));
         }
@@ -173,8 +173,8 @@ export function line(
     stop = race(
       ways,
       course((won) => {
-        // What waits for an answer would be lost; or is the answer that is missing.
-        if (!!connection?.waiting.size === isDoubted) return use(won);
+        // What waits for an answer would be lost: for a connection that has said nothing since, it is.
+        if (isDoubted ? connection?.silent : !connection?.waiting.size) return use(won);
         won.link.close();
         failed();
         return undefined;

@@ -111,7 +111,7 @@ export function unread<Rooms extends object = AnyRooms>(
         for (const one of told) put(one);
         for (const name of followed.keys()) count(name);
         changed();
-      } else if (PASSING.includes(code)) later(ask);
+      } else if (PASSING.includes(code)) return later(ask);
       else {
         fail(code, message, room);
         // The others are counted all the same.
