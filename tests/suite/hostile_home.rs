@@ -134,7 +134,7 @@ async fn a_home_that_is_none_is_refused_with_a_sentence() {
     let edge = pod(|settings| follows(settings, &home));
     let own = edge.services().control.pod().to_owned();
     let mut version = welcome(json!({"pods": [], "hops": 1}));
-    version["welcome"]["version"] = json!(2);
+    version["welcome"]["version"] = json!(9);
     let mut nameless = welcome(json!({"pods": [], "hops": 1}));
     nameless["welcome"]["pod"] = json!("me");
     for first in [

@@ -142,7 +142,7 @@ pub async fn open(address: SocketAddr, key: &str) -> Result<RawLink, String> {
 
 /// What an edge of this name says first.
 pub fn hello(pod: &str) -> Value {
-    json!({"hello": {"version": 1, "pod": pod, "release": "test"}})
+    json!({"hello": {"version": 2, "pod": pod, "release": "test"}})
 }
 
 /// An edge that a home takes in.
@@ -192,7 +192,7 @@ impl RawHome {
 
 /// A home's first word.
 pub fn welcome(ancestry: Value) -> Value {
-    json!({"welcome": {"version": 1, "pod": "00000000000000aa", "ancestry": ancestry}})
+    json!({"welcome": {"version": 2, "pod": "00000000000000aa", "ancestry": ancestry}})
 }
 
 /// Waits until a counter or gauge of a pod is as wanted.

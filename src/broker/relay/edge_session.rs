@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -42,6 +42,9 @@ const MOST_ANSWER: usize = 1024 * 1024;
 /// How often it is looked whether a queue has place again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often an edge has a sign of life while its tokens are verified. It waits 5 s for one.
+const SIGN_EVERY: Duration = Duration::from_secs(1);
+
 /// What one link has of its home.
 pub(super) struct EdgeSession {
     home: Arc<Home>,
@@ -50,6 +53,8 @@ pub(super) struct EdgeSession {
     rooms: HashMap<u32, Room>,
     room_bytes: usize,
     places: Arc<LinkPlaces>,
+    /// When the edge had its last sign of life.
+    alive: Instant,
 }
 
 fn room_bytes(room: &Room) -> usize {
@@ -60,7 +65,7 @@ impl EdgeSession {
     /// Nothing yet.
     pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>) -> Self {
         let places = Arc::new(LinkPlaces::new(Arc::clone(&home.answers), Arc::clone(&home.memory)));
-        Self { home, link, rooms: HashMap::new(), room_bytes: 0, places }
+        Self { home, link, rooms: HashMap::new(), room_bytes: 0, places, alive: Instant::now() }
     }
 
     /// Does what a message of the edge says.
@@ -93,7 +98,14 @@ impl EdgeSession {
                     self.home.followers.unfollow(&room, &self.link.queue, number, &*self.home.store.broker);
                 }
             }
-            FromEdge::Vouch(token) => home.vouch(link, &token).await,
+            FromEdge::Vouch(token) => {
+                home.vouch(link, &token).await;
+                // Thousands may come at once, and its signs of life stand behind them.
+                if self.alive.elapsed() >= SIGN_EVERY {
+                    self.alive = Instant::now();
+                    self.link.queue.send(&FromHome::Alive);
+                }
+            }
             FromEdge::Call { id, call } => self.begin(id, call, bytes).await,
             FromEdge::Ping { at } => {
                 link.queue.send(&FromHome::Pong { at, time: (link.now)() });

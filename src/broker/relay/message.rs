@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The version of the link's words.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 const JSON: u8 = 0;
 const DELIVERY: u8 = 1;
@@ -132,6 +132,8 @@ pub enum FromHome {
         /// The home's time (ms).
         time: UnixMillis,
     },
+    /// A sign of life, while what the edge said before takes its time.
+    Alive,
     /// The keys by which it verifies tokens have changed: those that it was shown are to be shown again.
     ShowAgain,
     /// A question of the fleet.

@@ -170,13 +170,17 @@ impl EdgeCall {
     /// The most bytes that its answer may have; 0: no more than a few times its own. `most`: the bytes of a value.
     pub(super) fn answer_bytes(&self, most: usize) -> usize {
         const NAMES: usize = 640;
+        // This is asked before the call is looked at.
+        const MOST_STANDINGS: usize = 1024 * 1024;
         match self {
             // In JSON, where bytes grow by a third.
             Self::History(..) => 4 * 1024 * 1024,
             // As much as the room's policy keeps.
             Self::Retained(_) => 16 * 1024 * 1024,
             Self::Members(_, limit) => (*limit).min(MOST_MEMBERS) * NAMES,
-            Self::Standings(rooms) => rooms.iter().map(|(_, epochs)| 256 + 24 * epochs.len()).sum(),
+            Self::Standings(rooms) => {
+                rooms.iter().map(|(_, epochs)| 256 + 24 * epochs.len()).sum::<usize>().min(MOST_STANDINGS)
+            }
             Self::Kept(..) => MOST_PARTS * NAMES,
             Self::Get(_) | Self::Take(_) | Self::Claim(..) => most + most / 3,
             // The rooms in which a user wrote; what many pods said.

@@ -77,7 +77,7 @@ impl HomeLink {
             None => {
                 let most = self.largest;
                 let why = format!("the home of this edge takes at most {most} bytes at once: its `limits` decide");
-                let _ = self.answered(id, Err(BrokerError::Unavailable(why)));
+                let _ = self.answered(id, Err(BrokerError::Unavailable(why)), tokens);
             }
         }
         PendingCall { link: Arc::clone(self), id, answer }
@@ -105,12 +105,13 @@ impl HomeLink {
     }
 
     /// The home answered. How much it refused since it knows no token of a user: the next time that one is shown again.
-    pub(super) fn answered(&self, id: u64, said: Result<CallAnswer, BrokerError>) -> u64 {
+    pub(super) fn answered(&self, id: u64, said: Result<CallAnswer, BrokerError>, tokens: &UserTokens) -> u64 {
         let mut refused = 0;
         let mut look = |error: &BrokerError| {
             if let BrokerError::NoToken(user) = error {
                 refused += 1;
                 self.shown.forget(user);
+                tokens.doubt(user);
             }
         };
         match &said {

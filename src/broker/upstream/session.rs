@@ -263,7 +263,8 @@ fn said(state: &Arc<EdgeState>, index: usize, link: &Arc<HomeLink>, said: FromHo
         }
         FromHome::Started { number, position } => state.rooms.started(index, number, position),
         FromHome::Refused { number, why } => state.rooms.refused(index, number, &why),
-        FromHome::Answered { id, said } => state.users_refused(link.answered(id, said)),
+        FromHome::Answered { id, said } => state.users_refused(link.answered(id, said, &state.tokens)),
+        FromHome::Alive => {}
         FromHome::ShowAgain => link.show_again(&state.tokens),
         FromHome::Pong { at, time } => state.heard(index, at, time),
         FromHome::Ask { id, question } => answer(state, link, id, *question),

@@ -19,6 +19,8 @@ struct HeldToken {
     ends: UnixMillis,
     /// When it was used last, in the order of all uses.
     used: u64,
+    /// The home did not find it good: any other one is better.
+    is_doubted: bool,
 }
 
 #[derive(Default)]
@@ -97,7 +99,7 @@ impl UserTokens {
     pub(super) fn put(&self, user: &Arc<str>, token: &Token, expires_at: Option<UnixMillis>, now: UnixMillis) -> bool {
         let ends = expires_at.unwrap_or(UnixMillis::MAX);
         let mut table = self.lock();
-        let is_no_better = |held: &HeldToken| held.ends > ends || held.token == *token;
+        let is_no_better = |held: &HeldToken| held.token == *token || (held.ends > ends && !held.is_doubted);
         if table.users.get(user).is_some_and(is_no_better) {
             table.touch(user);
             return false;
@@ -114,9 +116,16 @@ impl UserTokens {
             }
         }
         table.bytes += more;
-        table.users.insert(Arc::clone(user), HeldToken { token: token.clone(), ends, used: 0 });
+        table.users.insert(Arc::clone(user), HeldToken { token: token.clone(), ends, used: 0, is_doubted: false });
         table.touch(user);
         true
+    }
+
+    /// The home did not find a user's token good.
+    pub(super) fn doubt(&self, user: &str) {
+        if let Some(held) = self.lock().users.get_mut(user) {
+            held.is_doubted = true;
+        }
     }
 
     /// A user's token, to be shown.
