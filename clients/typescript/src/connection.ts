@@ -38,8 +38,8 @@ export interface ConnectionEvents {
 export interface Connection {
   /** Begins, with the token that the credentials present. The link's events go to what it answers. */
   start(): LinkEvents;
-  /** Takes the answers that are awaited, and would be lost with it. */
-  readonly waiting: ReadonlyMap<number | undefined, Answered | undefined>;
+  /** Whether another one may take its place: no answer would be lost; or, `isDoubted`, it has said nothing since it was asked for a sign of life. */
+  isSpare(isDoubted: boolean): boolean;
   /** Sends a command, unless it is over: then it answers false. */
   ask(command: Command, answered?: Answered): boolean;
   /** The network, or the page, was away: asks at once whether the connection still is. */
@@ -129,10 +129,7 @@ export function connection(
   };
 
   return {
-    waiting,
-    get silent() {
-      return isSilent;
-    },
+    isSpare: (isDoubted) => (isDoubted ? isSilent : !waiting.size),
     ask,
     close,
     wake: () =>

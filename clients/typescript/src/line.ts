@@ -173,8 +173,7 @@ export function line(
     stop = race(
       ways,
       course((won) => {
-        // What waits for an answer would be lost: for a connection that has said nothing since, it is.
-        if (isDoubted ? connection?.silent : !connection?.waiting.size) return use(won);
+        if (connection?.isSpare(isDoubted)) return use(won);
         won.link.close();
         failed();
         return undefined;

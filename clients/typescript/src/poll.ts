@@ -124,7 +124,7 @@ class Polls implements Link {
         current = false;
         cut.abort();
       };
-      const late = platform.setTimeout(() => this.#end(LOST, 'a poll was not answered'), ANSWERED_WITHIN);
+      const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
       const taken = platform.setTimeout(() => this.#takenUp(), TAKEN_UP_WITHIN);
       try {
         const { answer, body } = await this.#get([...this.#rooms], cut.signal);
@@ -151,7 +151,7 @@ class Polls implements Link {
     this.#sending = true;
     while (!this.#over && mayGo()) {
       const commands = this.#together();
-      const late = platform.setTimeout(() => this.#end(LOST, 'a command was not answered'), ANSWERED_WITHIN);
+      const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
       try {
         const { answer, body } = await this.#fetch('/send', { method: 'POST', body: JSON.stringify(commands) });
         const { messages = commands.map(({ id }) => ({ type: 'error', id, ...body.error })), error } = body;

@@ -76,7 +76,8 @@ export function presence<Rooms extends object = AnyRooms>(client: Client<Rooms>,
       // Without one it is asked for again when the room is joined again.
       if (!answer || mine !== asked) return;
       const { type, code = '', message = '' } = answer;
-      if (PASSING.includes(code)) return void client.clock.after(PAUSE, () => mine === asked && subscription.state === 'joined' && ask());
+      if (PASSING.includes(code))
+        return void client.clock.after(PAUSE, () => mine === asked && subscription.state === 'joined' && ask());
       if (type === 'error') client.report(new RoomcastError(code as ServerErrorCode, message, { room }));
       else apply(answer);
       for (const message of early ?? []) apply(message);

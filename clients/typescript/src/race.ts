@@ -111,7 +111,7 @@ export function race(candidates: readonly Candidate[], course: Course): () => vo
         next();
       },
     };
-    const stopLate = clock.after(WELCOME_WITHIN, () => on.close(LOST, 'no welcome in time'));
+    const stopLate = clock.after(WELCOME_WITHIN, () => on.close(LOST, 'no welcome'));
     running.add(letGo);
     try {
       link = transport.dial(
