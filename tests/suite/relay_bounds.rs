@@ -273,8 +273,8 @@ async fn what_an_edge_is_refused_for_is_a_sentence() {
     assert_eq!(why, "401: the key is not one of `relay.keys`");
     for (first, expected) in [
         (
-            json!({"hello": {"version": 2, "pod": EDGE, "release": "2"}}),
-            "the edge speaks version 2 of the link, this home version 1",
+            json!({"hello": {"version": 3, "pod": EDGE, "release": "2"}}),
+            "the edge speaks version 3 of the link, this home version 2",
         ),
         (hello("me"), "the edge has no name"),
         (json!({"ping": {"at": 1}}), "no hello came"),

@@ -22,7 +22,7 @@ const SLICE: Duration = Duration::from_micros(500);
 /// So many are called when a slice begins.
 const CHAINS: usize = 8;
 
-/// Of so many turns one is a newcomer's, whoever else waits: those that have begun and drip their bytes keep none out.
+/// Of so many turns one is a newcomer's, however many wait: those that have begun and drip their bytes keep none out.
 const NEWCOMER_EVERY: usize = 4;
 
 /// The turns of one thread.
