@@ -37,7 +37,7 @@ impl PausedInput {
     /// More than one read brings, and the message that it completes: nothing is read behind it.
     const MAX_BYTES: usize = 256 * 1024;
     const MAX_MESSAGES: usize = 1_024;
-    /// So much is kept also by a pod that holds as much as it may.
+    /// So much is kept also by a pod that holds nearly as much as it may.
     const FEW_BYTES: usize = 16 * 1024;
 
     /// Whether nothing waits.
@@ -49,7 +49,7 @@ impl PausedInput {
     /// Keeps a message.
     ///
     /// # Errors
-    /// Why the connection is closed: there are too many of them, or the pod holds as much as it may.
+    /// Why the connection is closed: there are too many of them, or the pod holds nearly as much as it may.
     pub fn keep(&mut self, message: Message<'_>, budget: &Arc<Budget>) -> Result<(), Disconnect> {
         let (kept, bytes) = match message {
             Message::Text(text) => (PausedMessage::Text(text.into()), text.len()),

@@ -1,4 +1,4 @@
-//! A pod that holds as much as it may lets go of what stuck clients hold, those that hold most first.
+//! A pod that holds nearly as much as it may lets go of what stuck clients hold, those that hold most first.
 //!
 //! Never takes anything from a client that reads. Always holds: what is left out is told as the room's policy says, and replies that are
 //! not read end their connection.
