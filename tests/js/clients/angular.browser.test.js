@@ -268,6 +268,9 @@ test('a notification is a toast, a badge and a sound, and on the desktop; read o
       document.hasFocus = () => false;
     },
   });
+  // What a page loads it does not tell of.
+  await go(away, 'notifications');
+  await away.waitForSelector('.item');
   await go(away, 'settings');
   await away.click('label:has-text("Desktop")');
   await away.waitForFunction(() => JSON.parse(localStorage.getItem('social:settings')).desktop);
@@ -397,7 +400,8 @@ test('through a cut of 3 s and the death of a pod nothing is lost and nothing co
   await connected(ann);
   await becomes(ann, 'ann 6', 'read');
   await becomes(eve, 'eve 4', 'read');
-  await ann.locator('#text').pressSequentially('Still');
+  // For longer than the two seconds in which another typing is left out.
+  await ann.locator('#text').pressSequentially('Still', { delay: 700 });
   await reads(eve, 'app-conversation .typing', 'Ann is typing');
   assert.match(social.running.log, /The pod on port \d+ ended: SIGKILL/);
   assert.deepEqual([...ann.complaints, ...eve.complaints], []);
