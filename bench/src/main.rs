@@ -24,6 +24,7 @@ mod floor;
 mod guests;
 mod ocean;
 mod peer;
+mod plain_websocket;
 mod plot;
 mod pod;
 mod process;

@@ -1,23 +1,12 @@
 //! Clients of a peer, each on a plain WebSocket in one room: what comes is counted, its order is checked, and how long it took is
 //! written down. Needs a `LocalSet`.
 
-use std::{cell::RefCell, net::SocketAddr, ops::ControlFlow, rc::Rc, time::Duration};
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
 
-use roomcast_websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
 
-use crate::{
-    clock,
-    content::Stamp,
-    error::{BenchError, Doing as _},
-    stats::Latencies,
-};
+use crate::{clock, content::Stamp, error::BenchError, plain_websocket::PlainWebSocket, stats::Latencies};
 
 /// How long joining may take, and what is still on its way at the end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -151,8 +140,8 @@ impl Clients {
         let mut clients = Self { seen: Rc::clone(&seen), tasks: Vec::new() };
         for room in rooms {
             let client = Client { language, room: room.clone(), next: 0, seen: Rc::clone(&seen) };
-            let (stream, received) = upgrade(language, address).await?;
-            clients.tasks.push(tokio::task::spawn_local(client.run(stream, received)));
+            let socket = PlainWebSocket::connect(address, language.path(), language.subprotocols()).await?;
+            clients.tasks.push(tokio::task::spawn_local(client.run(socket)));
         }
         clients.until("the answer to a subscription", |seen| seen.joined == rooms.len()).await?;
         Ok(clients)
@@ -204,41 +193,17 @@ struct Client {
 }
 
 impl Client {
-    async fn run(mut self, stream: TcpStream, received: Vec<u8>) {
-        if let Err(error) = self.listen(stream, received).await {
-            self.wrong(&error.to_string());
-        }
+    async fn run(mut self, socket: PlainWebSocket) {
+        let Err(error) = self.listen(socket).await;
+        self.wrong(&error.to_string());
     }
 
-    async fn listen(&mut self, mut stream: TcpStream, mut received: Vec<u8>) -> Result<(), BenchError> {
-        let doing = || "talking as a client".to_owned();
-        let (mut reader, mut inflater) = (Reader::new(Role::Client, false), Inflater::new());
-        let limits = MessageLimits { max_message: 16 << 20, max_fragments: 1024 };
+    async fn listen(&mut self, mut socket: PlainWebSocket) -> Result<Infallible, BenchError> {
         if let Some(hello) = self.language.hello(&self.room) {
-            stream.write_all(&frame(Opcode::Text, hello.as_bytes())).await.doing(doing)?;
+            socket.send(&hello).await?;
         }
-        loop {
-            let mut answers = Vec::new();
-            let read = reader.read(&mut received, &mut inflater, &limits, &mut |incoming| {
-                match incoming {
-                    // Centrifugo puts several messages into one, a line each.
-                    Incoming::Text(text) => {
-                        let said = text.lines().filter_map(|line| self.hear(line));
-                        answers.extend(said.flat_map(|answer| frame(Opcode::Text, answer.as_bytes())));
-                    }
-                    Incoming::Ping(payload) => answers.extend(frame(Opcode::Pong, payload)),
-                    Incoming::Close(reason) => self.wrong(&format!("closed: {reason:?}")),
-                    Incoming::Binary(_) | Incoming::Pong(_) => {}
-                }
-                ControlFlow::Continue(())
-            });
-            read.map_err(|e| BenchError::Protocol(format!("the server's frames are wrong: {e:?}")))?;
-            stream.write_all(&answers).await.doing(doing)?;
-            received.clear();
-            if stream.read_buf(&mut received).await.doing(doing)? == 0 {
-                return Err(BenchError::Protocol("a client's connection ended".to_owned()));
-            }
-        }
+        // Centrifugo puts several messages into one, a line each.
+        socket.listen(|text| text.lines().filter_map(|line| self.hear(line)).collect()).await
     }
 
     /// Takes note of one message; what is to be answered.
@@ -267,31 +232,6 @@ impl Client {
     fn wrong(&self, what: &str) {
         self.seen.borrow_mut().wrong.get_or_insert_with(|| what.chars().take(300).collect());
     }
-}
-
-async fn upgrade(language: Language, address: SocketAddr) -> Result<(TcpStream, Vec<u8>), BenchError> {
-    let doing = || format!("connecting a client to {address}");
-    let mut stream = TcpStream::connect(address).await.doing(doing)?;
-    stream.set_nodelay(true).doing(doing)?;
-    let handshake = ClientHandshake::new(&address.to_string(), language.path(), language.subprotocols(), None, &[]);
-    stream.write_all(handshake.request()).await.doing(doing)?;
-    let mut received = Vec::new();
-    loop {
-        let refused = |e| BenchError::Protocol(format!("{}: the WebSocket was refused: {e}", doing()));
-        if let Some(agreed) = handshake.answer(&received).map_err(refused)? {
-            received.drain(..agreed.head_bytes);
-            return Ok((stream, received));
-        }
-        if !matches!(timeout(PATIENCE, stream.read_buf(&mut received)).await, Ok(Ok(1..))) {
-            return Err(BenchError::Protocol(format!("{}: no answer to the upgrade", doing())));
-        }
-    }
-}
-
-fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Frame::new(opcode, payload).write_client([1, 2, 3, 4], &mut bytes);
-    bytes
 }
 
 #[cfg(test)]

@@ -1,24 +1,11 @@
 //! A client that joins many rooms on one plain connection and writes down what came and when. Needs a `LocalSet`.
 
-use std::{cell::RefCell, collections::HashMap, net::SocketAddr, ops::ControlFlow, rc::Rc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, convert::Infallible, net::SocketAddr, rc::Rc, time::Duration};
 
-use roomcast_websocket::{ClientHandshake, Frame, Incoming, Inflater, MessageLimits, Opcode, Reader, Role};
 use serde::Deserialize;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
 
-use crate::{
-    clock,
-    content::Stamp,
-    error::{BenchError, Doing as _},
-};
-
-/// How long the upgrade may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::{clock, content::Stamp, error::BenchError, plain_websocket::PlainWebSocket};
 
 /// What members saw.
 #[derive(Debug, Default)]
@@ -77,31 +64,13 @@ impl Seen {
     }
 }
 
-/// A connection on which messages go both ways.
-pub(in crate::scenario) struct Member {
-    stream: TcpStream,
-    received: Vec<u8>,
-}
+/// A member's connection.
+pub(in crate::scenario) struct Member(PlainWebSocket);
 
 impl Member {
-    /// Connects without TLS or compression.
+    /// Connects.
     pub(in crate::scenario) async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
-        let doing = || format!("connecting to {address}");
-        let mut stream = TcpStream::connect(address).await.doing(doing)?;
-        stream.set_nodelay(true).doing(doing)?;
-        let handshake = ClientHandshake::new(&address.to_string(), "/ws", &["roomcast.v1"], None, &[]);
-        stream.write_all(handshake.request()).await.doing(doing)?;
-        let mut received = Vec::new();
-        loop {
-            let refused = |e| BenchError::Protocol(format!("{}: the WebSocket was refused: {e}", doing()));
-            if let Some(agreed) = handshake.answer(&received).map_err(refused)? {
-                received.drain(..agreed.head_bytes);
-                return Ok(Self { stream, received });
-            }
-            if !matches!(timeout(PATIENCE, stream.read_buf(&mut received)).await, Ok(Ok(1..))) {
-                return Err(BenchError::Protocol(format!("{}: no answer to the upgrade", doing())));
-            }
-        }
+        PlainWebSocket::connect(address, "/ws", &["roomcast.v1"]).await.map(Self)
     }
 
     /// Joins rooms with one command, and takes notes until it is aborted.
@@ -110,35 +79,18 @@ impl Member {
         let subscribe = format!(r#"{{"type":"subscribe","id":1,"rooms":[{}]}}"#, rooms.join(","));
         let notes = Rc::clone(notes);
         tokio::task::spawn_local(async move {
-            if let Err(error) = self.listen(&subscribe, &notes).await {
-                notes.borrow_mut().wrong(&error.to_string());
-            }
+            let Err(error) = self.listen(&subscribe, &notes).await;
+            notes.borrow_mut().wrong(&error.to_string());
         })
     }
 
-    async fn listen(mut self, subscribe: &str, notes: &Notes) -> Result<(), BenchError> {
-        let doing = || "talking as a member".to_owned();
-        self.stream.write_all(&frame(Opcode::Text, subscribe.as_bytes())).await.doing(doing)?;
-        let (mut reader, mut inflater) = (Reader::new(Role::Client, false), Inflater::new());
-        let limits = MessageLimits { max_message: 16 << 20, max_fragments: 1024 };
-        loop {
-            let mut pongs = Vec::new();
-            let read = reader.read(&mut self.received, &mut inflater, &limits, &mut |incoming| {
-                match incoming {
-                    Incoming::Text(text) => notes.borrow_mut().text(text),
-                    Incoming::Ping(payload) => pongs.extend(frame(Opcode::Pong, payload)),
-                    Incoming::Close(reason) => notes.borrow_mut().wrong(&format!("closed: {reason:?}")),
-                    Incoming::Binary(_) | Incoming::Pong(_) => {}
-                }
-                ControlFlow::Continue(())
-            });
-            read.map_err(|e| BenchError::Protocol(format!("the server's frames are wrong: {e:?}")))?;
-            self.stream.write_all(&pongs).await.doing(doing)?;
-            self.received.clear();
-            if self.stream.read_buf(&mut self.received).await.doing(doing)? == 0 {
-                return Err(BenchError::Protocol("the pod ended a member's connection".to_owned()));
-            }
-        }
+    async fn listen(mut self, subscribe: &str, notes: &Notes) -> Result<Infallible, BenchError> {
+        self.0.send(subscribe).await?;
+        let hear = |text: &str| {
+            notes.borrow_mut().text(text);
+            Vec::new()
+        };
+        self.0.listen(hear).await
     }
 }
 
@@ -160,12 +112,6 @@ pub(in crate::scenario) async fn until(
         let (what, hint) = (what.to_owned(), "the logs of the pods are in the directory of the results".to_owned());
         BenchError::Timeout { what, seconds, hint }
     })?
-}
-
-fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Frame::new(opcode, payload).write_client([1, 2, 3, 4], &mut bytes);
-    bytes
 }
 
 #[cfg(test)]
