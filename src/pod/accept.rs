@@ -118,9 +118,9 @@ impl Entrance {
 
     /// Takes those that have come, behind the first of them.
     fn take_batch(&self, first: io::Result<Entered>) -> Next {
-        let (mut entered, mut refused) = (first, false);
+        let (mut first, mut refused) = (Some(first), false);
         for _ in 0..BATCH {
-            match entered {
+            match first.take().unwrap_or_else(|| self.take_one()) {
                 Ok(Entered::Begun) => {}
                 // What is ended for it closes its socket before the next one is accepted.
                 Ok(Entered::OthersEnd) => return Next::GoOn,
@@ -131,9 +131,8 @@ impl Entrance {
                 Err(error) if self.is_short(&error) => return Next::Rest(SHORTAGE_PAUSE),
                 Err(_) => {}
             }
-            entered = self.take_one();
         }
-        if refused || matches!(entered, Ok(Entered::Refused)) { Next::Rest(GATHER) } else { Next::GoOn }
+        if refused { Next::Rest(GATHER) } else { Next::GoOn }
     }
 
     /// Takes one that has come. The runtime hears of it only when it is let in.

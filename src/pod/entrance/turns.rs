@@ -1,8 +1,7 @@
 //! Turns of a worker's thread for handshakes, so that a crowd that comes at once does not hold up those that are there.
 //!
-//! Owns who waits for a turn. Never looks at a socket. Always holds: between two turns of everything else on the thread handshakes have
-//! had at most a slice and the end of one step; of those that
-//! have begun three go before one that comes; each that waits gets its turn.
+//! Owns which of them waits for a turn. Never looks at a socket. Always holds: between two turns of everything else on the thread handshakes
+//! have had at most a slice and the end of one step; of four turns one is a newcomer's; each that waits gets its turn.
 
 use std::{
     cell::{Cell, RefCell},
@@ -51,7 +50,7 @@ impl Turns {
     /// The turns of this thread. Needs a `LocalSet`.
     #[must_use]
     pub fn open() -> Rc<Self> {
-        let this = Rc::new(Self { queue: RefCell::new(TurnQueue::new(SLICE)), asked: Notify::new() });
+        let this = Rc::new(Self { queue: RefCell::new(TurnQueue::new()), asked: Notify::new() });
         tokio::task::spawn_local(Rc::clone(&this).go_round());
         this
     }
@@ -131,7 +130,6 @@ fn call(queue: &mut TurnQueue<Weak<Ticket>>) {
 
 /// The order in which they step, and what is left of the slice.
 struct TurnQueue<T> {
-    slice: Duration,
     left: Duration,
     begun: VecDeque<T>,
     newcomers: VecDeque<T>,
@@ -139,8 +137,8 @@ struct TurnQueue<T> {
 }
 
 impl<T> TurnQueue<T> {
-    fn new(slice: Duration) -> Self {
-        Self { slice, left: slice, begun: VecDeque::new(), newcomers: VecDeque::new(), calls: 0 }
+    fn new() -> Self {
+        Self { left: SLICE, begun: VecDeque::new(), newcomers: VecDeque::new(), calls: 0 }
     }
 
     /// Whether one may step without waiting.
@@ -174,7 +172,7 @@ impl<T> TurnQueue<T> {
     }
 
     fn renew(&mut self) {
-        self.left = self.slice;
+        self.left = SLICE;
     }
 
     fn next(&mut self) -> Option<T> {
@@ -197,13 +195,13 @@ mod tests {
 
     #[test]
     fn a_slice_is_spent_before_the_next_one_and_what_has_begun_goes_first() {
-        let mut queue = TurnQueue::new(Duration::from_micros(500));
+        let mut queue = TurnQueue::new();
         assert!(queue.is_open());
         queue.wait("newcomer", false);
         queue.wait("begun", true);
         assert!(!queue.is_open(), "one that comes now goes behind those that wait");
         assert_eq!(queue.next(), Some("begun"));
-        queue.spend(Duration::from_micros(499));
+        queue.spend(SLICE - Duration::from_micros(1));
         queue.wait("later", true);
         assert_eq!(queue.next(), Some("later"), "there is some time left");
         queue.spend(Duration::from_micros(300));
@@ -216,7 +214,7 @@ mod tests {
 
     #[test]
     fn one_turn_of_four_is_a_newcomers() {
-        let mut queue = TurnQueue::new(SLICE);
+        let mut queue = TurnQueue::new();
         (0..6).for_each(|_| queue.wait("begun", true));
         queue.wait("newcomer", false);
         queue.wait_first("first", true);
