@@ -107,6 +107,17 @@ fn servers_of_others_are_called_in_turns_and_their_logs_hold_what_they_answered(
 }
 
 #[test]
+fn sessions_are_resumed_at_the_pod_that_did_not_begin_them() {
+    let found = run("connect --another --in-flight 4 --seconds 0.5");
+    let count = |part: &str, what: &str| found[part][what].as_u64().unwrap();
+    assert_eq!(count("full", "resumed"), 0, "{found}");
+    for part in ["resuming", "elsewhere"] {
+        // The first of each chain has nothing to resume.
+        assert!(count(part, "resumed") > 0 && count(part, "resumed") < count(part, "opened"), "{found}");
+    }
+}
+
+#[test]
 fn a_crowd_comes_beside_and_then_to_those_that_stay() {
     let found = run("comeback --connections 200 --residents 20 --rate 20 --seconds 0.5 --size 300");
     for crowd in ["control", "comeback"] {

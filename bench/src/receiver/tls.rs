@@ -31,8 +31,11 @@ pub(crate) fn resuming() -> Result<ClientConfig, BenchError> {
 pub(crate) fn crossed() -> Result<[ClientConfig; 2], BenchError> {
     let (one, other) = (Arc::new(Tickets::default()), Arc::new(Tickets::default()));
     let sessions = Sessions { offered: Arc::clone(&other), given: Arc::clone(&one) };
-    let back = Sessions { offered: one, given: other };
-    Ok([with(Resumption::store(Arc::new(sessions)))?, with(Resumption::store(Arc::new(back)))?])
+    let there = with(Resumption::store(Arc::new(sessions)))?;
+    // rustls offers a session only under the very verifier with which it began: the two share theirs.
+    let mut back = there.clone();
+    back.resumption = Resumption::store(Arc::new(Sessions { offered: one, given: other }));
+    Ok([there, back])
 }
 
 fn with(resumption: Resumption) -> Result<ClientConfig, BenchError> {

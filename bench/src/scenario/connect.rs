@@ -171,6 +171,10 @@ async fn part(
         let message = format!("{} handshakes, {} failed; for example: {example}", report.opened, report.failed);
         return Err(BenchError::Faults(message));
     }
+    if resume_percent > 0 && report.resumed == 0 {
+        let message = format!("of {} handshakes none was resumed, where {resume_percent}% were to be", report.opened);
+        return Err(BenchError::Faults(message));
+    }
     let opened = report.opened as f64;
     Ok(Part {
         resume_percent,
