@@ -11,15 +11,19 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     config::Config,
-    hub::{ConnectionTask, Services, unix_millis},
+    hub::{Budget, ConnectionTask, Services, unix_millis},
     protocol::{DialectId, HttpAnswer},
 };
 
 /// The most bytes of messages in one answer, about: the last message may stand out.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// The same while the pod is short of memory: the cursor leads to the rest.
-const FEW_BYTES: usize = 64 * 1024;
+/// The same while the pod is short of memory, of what it has left: however many polls come at once and are not read, there is some left for
+/// newcomers until those are shed. The cursor leads to the rest.
+const SHARE_OF_LEFT: usize = 64;
+
+/// An answer has place for a message of usual length all the same.
+const FEW_BYTES: usize = 4 * 1024;
 
 /// Waits for news, at most as long as polls may, and answers.
 pub async fn answer(
@@ -34,7 +38,7 @@ pub async fn answer(
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));
     let (mut messages, closed) = loop {
         let left = end.saturating_duration_since(Instant::now());
-        let most = if services.budget.is_tight() { FEW_BYTES } else { MAX_BYTES };
+        let most = most_bytes(&services.budget);
         match timeout(left.min(step), task.next_bytes(most)).await {
             Ok(Ok(messages)) => break (messages, None),
             Ok(Err(closed)) => break (Vec::new(), closed),
@@ -57,4 +61,26 @@ pub async fn answer(
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What an answer may hold now.
+fn most_bytes(budget: &Budget) -> usize {
+    if budget.is_tight() { (budget.left() / SHARE_OF_LEFT).clamp(FEW_BYTES, MAX_BYTES) } else { MAX_BYTES }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_less_is_left_the_less_an_answer_holds() {
+        let budget = Budget::new(64 * MAX_BYTES);
+        assert_eq!(most_bytes(&budget), MAX_BYTES);
+        budget.take(60 * MAX_BYTES);
+        assert_eq!(most_bytes(&budget), 64 * 1024);
+        budget.take(3 * MAX_BYTES);
+        assert_eq!(most_bytes(&budget), 16 * 1024);
+        budget.take(2 * MAX_BYTES);
+        assert_eq!(most_bytes(&budget), FEW_BYTES);
+    }
 }

@@ -72,6 +72,12 @@ impl Budget {
         self.held() >= self.limit() / 16 * 15
     }
 
+    /// The bytes that may still be held.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.limit().saturating_sub(self.held())
+    }
+
     /// Whether nothing more should be queued, and no new connection be taken in.
     #[must_use]
     pub fn is_spent(&self) -> bool {
