@@ -1,4 +1,7 @@
 //! Rooms without members are given up when they have lingered.
+//!
+//! Always holds: a step gives up a bounded number, because a wave of rooms that clients made up lingers out in one moment, and broadcasts
+//! would wait for all of them here and in the sequencers' queues.
 
 use std::time::{Duration, Instant};
 
@@ -8,11 +11,18 @@ impl Core {
     /// How long a room without members stays, so that a reloading page finds it.
     const LINGER: Duration = Duration::from_secs(10);
 
-    /// Gives up the rooms that no client came back to.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        let Some(until) = now.checked_sub(Self::LINGER) else { return };
+    /// The most rooms that one step gives up.
+    const STEP: usize = 64;
+
+    /// Gives up some of the rooms that no client came back to. Returns whether more may be due.
+    pub(crate) fn sweep(&mut self, now: Instant) -> bool {
+        let Some(until) = now.checked_sub(Self::LINGER) else { return false };
         let Self { rooms, clients, index, .. } = self;
-        while let Some(number) = rooms.next_emptied(until) {
+        for _ in 0..Self::STEP {
+            let Some(number) = rooms.next_emptied(until) else {
+                rooms.shrink_when_empty();
+                return false;
+            };
             let local = &mut rooms[number];
             let (name, log) = (local.name.clone(), local.shares());
             if !rooms.is_idle(number) {
@@ -31,10 +41,11 @@ impl Core {
             if !clients.services.queues.tell_sequencer(&name, ToSequencer::Leave(name.clone(), *index)) {
                 rooms[number].empty_since = None;
                 rooms.note_if_empty(number, now);
-                return;
+                // The sequencer's queue is full: the next tick goes on.
+                return false;
             }
             rooms.remove(number);
         }
-        rooms.shrink_when_empty();
+        true
     }
 }

@@ -76,7 +76,8 @@ fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
         worker.settle();
     }
     let fanning = worker.run_slice();
-    worker.drain_slice() || fanning
+    let draining = worker.drain_slice();
+    worker.sweep_slice() || draining || fanning
 }
 
 async fn tick(worker: Rc<RefCell<Worker>>) {
@@ -128,6 +129,14 @@ impl Worker {
         more
     }
 
+    /// Gives up some more of the rooms that have lingered. Returns whether more may be due.
+    fn sweep_slice(&mut self) -> bool {
+        if self.sweeping {
+            self.sweeping = self.core.sweep(Instant::now());
+        }
+        self.sweeping
+    }
+
     /// Everything that is due by the clock.
     fn tick(&mut self) {
         let (now, now_ms) = (Instant::now(), self.core.clients.timers.now_ms());
@@ -139,7 +148,8 @@ impl Worker {
         shed_stuck(&mut self.core, now_ms);
         self.settle();
         self.core.ask_sequencers_again();
-        self.core.sweep(now);
+        self.sweeping = true;
+        self.core.fan_outs.activity.notify_one();
         self.services.recoveries.forget_old(now);
         self.services.event_index.forget_old(now);
         self.services.windows.sweep();

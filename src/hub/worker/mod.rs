@@ -60,6 +60,8 @@ pub struct Worker {
     pub(crate) inflater: Option<Inflater>,
     pub(crate) policy_reload: PolicyReload,
     pub(crate) drain: Option<DrainRun>,
+    /// Whether rooms may be due to be given up.
+    pub(crate) sweeping: bool,
     /// What its share of the gauges of connections is: all, those with a user.
     pub(crate) reported: (usize, usize),
 }
@@ -80,6 +82,7 @@ impl Worker {
                 inflater: None,
                 policy_reload: PolicyReload::default(),
                 drain: None,
+                sweeping: false,
                 reported: (0, 0),
             })
         })
