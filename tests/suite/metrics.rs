@@ -151,7 +151,7 @@ async fn what_happens_is_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn twenty_thousand_rooms_add_no_series() {
+async fn twenty_thousand_rooms_add_no_series_and_are_given_up_when_their_clients_are_gone() {
     let pod = pod(|settings| settings.limits.max_rooms = 10_000);
     let address = pod.addresses().plain[0];
     let mut first = Client::connect(address).await;
@@ -178,5 +178,12 @@ async fn twenty_thousand_rooms_add_no_series() {
     let after = scrape(&pod).await;
     assert_eq!(value(&after, "roomcast_rooms"), 20_001.0);
     assert_eq!(series(&before), series(&after));
+    drop(clients);
+    // All of them linger out in one moment.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while value(&scrape(&pod).await, "roomcast_rooms") > 1.0 {
+        assert!(std::time::Instant::now() < deadline, "rooms stay");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
     pod.stop();
 }
