@@ -11,6 +11,9 @@ impl Core {
     /// How long a room without members stays, so that a reloading page finds it.
     const LINGER: Duration = Duration::from_secs(10);
 
+    /// So many rooms may linger on a worker, however few connections the pod may have.
+    const FEWEST_LINGERING: usize = 1_024;
+
     /// The most rooms that one step gives up.
     const STEP: usize = 64;
 
@@ -18,8 +21,11 @@ impl Core {
     pub(crate) fn sweep(&mut self, now: Instant) -> bool {
         let Some(until) = now.checked_sub(Self::LINGER) else { return false };
         let Self { rooms, clients, index, .. } = self;
+        // As many as there may be connections, each in a room of its own, can all come back. More were made up.
+        let share = clients.settings.config.max_connections / clients.services.queues.workers();
+        let most = share.max(Self::FEWEST_LINGERING);
         for _ in 0..Self::STEP {
-            let Some(number) = rooms.next_emptied(until) else {
+            let Some(number) = rooms.next_emptied(until, most) else {
                 rooms.shrink_when_empty();
                 return false;
             };

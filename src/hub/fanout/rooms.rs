@@ -132,10 +132,10 @@ impl Rooms {
         }
     }
 
-    /// The room that was noted first, if that was at `until` or before, and has been empty ever since.
-    pub fn next_emptied(&mut self, until: Instant) -> Option<RoomIndex> {
+    /// The room that was noted first, if that was at `until` or before, or more than `most` are noted, and has been empty ever since.
+    pub fn next_emptied(&mut self, until: Instant, most: usize) -> Option<RoomIndex> {
         while let Some(&(since, index)) = self.emptied.front()
-            && since <= until
+            && (since <= until || self.emptied.len() > most)
         {
             self.emptied.pop_front();
             if self.get(index).is_some_and(|local| local.empty_since == Some(since)) {
@@ -167,5 +167,39 @@ impl IndexMut<RoomIndex> for Rooms {
     #[inline]
     fn index_mut(&mut self, index: RoomIndex) -> &mut LocalRoom {
         &mut self.rooms[index.0 as usize]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use super::*;
+    use crate::{
+        hub::fanout::{room::RoomLog, room_stream::RoomStream},
+        model::Policy,
+    };
+
+    #[test]
+    fn an_empty_room_is_given_up_when_it_has_lingered_or_too_many_linger() {
+        let (mut rooms, began) = (Rooms::default(), Instant::now());
+        let numbers: Vec<_> = (0..4)
+            .map(|n| {
+                let name = Room::parse(&format!("room:{n}")).unwrap();
+                let log = RoomLog::Own(RoomStream::new(name.clone()));
+                rooms.insert(LocalRoom::new(name, Arc::new(Policy::default()), log))
+            })
+            .collect();
+        for (&number, second) in numbers.iter().zip(1..) {
+            rooms.note_if_empty(number, began + Duration::from_secs(second));
+        }
+        assert_eq!(rooms.next_emptied(began, 4), None);
+        assert_eq!(rooms.next_emptied(began + Duration::from_secs(1), 4), Some(numbers[0]));
+        // A client came back to the next one.
+        rooms[numbers[1]].empty_since = None;
+        assert_eq!(rooms.next_emptied(began, 2), None, "two linger");
+        assert_eq!(rooms.next_emptied(began, 1), Some(numbers[2]), "one may");
+        assert_eq!(rooms.next_emptied(began, 1), None);
     }
 }
