@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     config::Config,
@@ -25,6 +25,15 @@ const SHARE_OF_LEFT: usize = 64;
 /// An answer has place for a message of usual length all the same.
 const FEW_BYTES: usize = 4 * 1024;
 
+/// With less than this share of the memory left an answer waits: one batch of a log stands out far above its share of what is left.
+const SHARE_FOR_NEWCOMERS: usize = 32;
+
+/// For so long at most: those that do not read are shed meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it looks whether there is memory again.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Waits for news, at most as long as polls may, and answers.
 pub async fn answer(
     task: ConnectionTask,
@@ -34,6 +43,7 @@ pub async fn answer(
     headers: HeaderMap,
 ) -> Response<Bytes> {
     let end = Instant::now() + config.timeouts.poll;
+    wait_for_memory(&services.budget, end.min(Instant::now() + PATIENCE)).await;
     // Fetching is the client's sign of life: a poll may last longer than a silent connection may.
     let step = (config.timeouts.ping / 2).max(Duration::from_millis(100));
     let (mut messages, closed) = loop {
@@ -63,6 +73,13 @@ pub async fn answer(
     response
 }
 
+/// Waits, at most until then, while what is left is for newcomers.
+async fn wait_for_memory(budget: &Budget, until: Instant) {
+    while budget.left() < budget.limit() / SHARE_FOR_NEWCOMERS && Instant::now() < until {
+        sleep(PAUSE).await;
+    }
+}
+
 /// What an answer may hold now.
 fn most_bytes(budget: &Budget) -> usize {
     if budget.is_tight() { (budget.left() / SHARE_OF_LEFT).clamp(FEW_BYTES, MAX_BYTES) } else { MAX_BYTES }
@@ -82,5 +99,24 @@ mod tests {
         assert_eq!(most_bytes(&budget), 16 * 1024);
         budget.take(2 * MAX_BYTES);
         assert_eq!(most_bytes(&budget), FEW_BYTES);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_waits_for_memory_but_not_for_ever() {
+        let budget = Budget::new(64 * MAX_BYTES);
+        let began = Instant::now();
+        budget.take(62 * MAX_BYTES);
+        wait_for_memory(&budget, began + PATIENCE).await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        budget.take(MAX_BYTES);
+        wait_for_memory(&budget, began + PATIENCE).await;
+        let waited = began.elapsed();
+        assert!(waited >= PATIENCE && waited < PATIENCE + 2 * PAUSE, "{waited:?}");
+        let relief = async {
+            sleep(PAUSE).await;
+            budget.give(MAX_BYTES);
+        };
+        tokio::join!(wait_for_memory(&budget, Instant::now() + PATIENCE), relief);
+        assert!(began.elapsed() < waited + 4 * PAUSE, "{:?}", began.elapsed());
     }
 }
