@@ -30,6 +30,7 @@ mod serve;
 mod session;
 #[doc(hidden)]
 pub mod testing;
+mod traces;
 mod transport;
 
 /// Gives back what a wave of clients took, which the system's allocator keeps: docs/BENCHMARKS.md, "Allocator", has the figures. Tests

@@ -78,9 +78,9 @@ pub mod config {
     pub use crate::config::{
         ApiKey, ArchiveSettings, CgroupVersion, ChannelPattern, Config, Encoding, Flags, HmacSecret, HookSecret,
         HookSettings, HookUrl, JwksUrl, Legacy, ListenAddress, LogFormat, LogLevel, LookUpTemplate, Machine,
-        MemoryCeiling, MemorySource, Network, OriginPattern, PersonalRoom, Policies, PostgresUrl, Preset, RecordLayer,
-        RedisUrl, RoomPattern, Rule, Settings, SettingsError, TokenSettings, UpstreamUrl, Variables, merge, merge_over,
-        resolve,
+        MemoryCeiling, MemorySource, Network, OriginPattern, OtlpUrl, PersonalRoom, Policies, PostgresUrl, Preset,
+        RecordLayer, RedisUrl, ResourceAttribute, RoomPattern, Rule, Settings, SettingsError, Share, TokenSettings,
+        UpstreamUrl, Variables, merge, merge_over, resolve,
     };
 }
 
@@ -107,7 +107,7 @@ pub mod metrics {
     pub use crate::metrics::{
         ABSENT_DESCRIPTIONS, ARCHIVE_DESCRIPTIONS, ArchiveMetrics, DESCRIPTIONS, Exposition, HOOK_DESCRIPTIONS,
         HookMetrics, REDIS_DESCRIPTIONS, RELAY_DESCRIPTIONS, RedisCommands, RedisMetrics, SOCKETIO_DESCRIPTIONS,
-        TokenMetrics, UPSTREAM_DESCRIPTIONS, UpstreamMetrics,
+        TRACE_DESCRIPTIONS, TokenMetrics, UPSTREAM_DESCRIPTIONS, UpstreamMetrics,
     };
 }
 
@@ -146,6 +146,11 @@ pub mod protocol {
     pub mod socketio {
         pub use crate::protocol::socketio::{Assembly, Envelope, Kind, Rooms, SocketioPacket, StreamOffset};
     }
+}
+
+/// Traces of publishes.
+pub mod traces {
+    pub use crate::traces::RemoteParent;
 }
 
 /// Bytes from and to others.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     hub::Services,
     model::{Payload, Position, Publication, RawArray, Room, check_length, check_topic},
+    traces::Publisher,
 };
 
 /// The most publications times rooms of one broadcast.
@@ -85,14 +86,25 @@ enum Outcome<'a> {
 ///
 /// # Errors
 /// What is wrong with the body, or what the broker said.
-pub(super) async fn publish(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
+pub(super) async fn publish(services: &Services, publisher: Publisher<'_>, body: &[u8]) -> Result<Answer, ApiError> {
     let (room, publication) = one(body)?;
-    Ok(ok(&At::from(&put(services, &room, publication).await?)))
+    Ok(ok(&At::from(&put(services, publisher, &room, publication).await?)))
 }
 
 /// Publishes one event.
-pub(crate) async fn put(services: &Services, room: &Room, publication: Publication) -> Result<Position, ApiError> {
-    let position = services.broker.publish(room, publication).await?;
+pub(crate) async fn put(
+    services: &Services,
+    publisher: Publisher<'_>,
+    room: &Room,
+    publication: Publication,
+) -> Result<Position, ApiError> {
+    let traces = services.traces.as_ref();
+    let span = traces.and_then(|traces| traces.begin(publisher, room, publication.payload.len()));
+    let published = services.broker.publish(room, publication).await;
+    if let Some(span) = span {
+        span.answered(&published);
+    }
+    let position = published?;
     services.metrics.events_in.api.increment(1);
     Ok(position)
 }
@@ -101,8 +113,8 @@ pub(crate) async fn put(services: &Services, room: &Room, publication: Publicati
 ///
 /// # Errors
 /// What is wrong with the body; nothing is published then.
-pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer, ApiError> {
-    let results = put_all(services, many(body)?).await;
+pub(super) async fn broadcast(services: &Services, publisher: Publisher<'_>, body: &[u8]) -> Result<Answer, ApiError> {
+    let results = put_all(services, publisher, many(body)?).await;
     let results: Vec<_> = results
         .iter()
         .map(|result| match result {
@@ -120,6 +132,7 @@ pub(super) async fn broadcast(services: &Services, body: &[u8]) -> Result<Answer
 /// Publishes events, those of one room one after the other; what became of each in each room.
 pub(super) async fn put_all(
     services: &Services,
+    publisher: Publisher<'_>,
     publications: Vec<(Vec<Room>, Publication)>,
 ) -> Vec<Result<Position, ApiError>> {
     let mut each = Vec::new();
@@ -128,7 +141,19 @@ pub(super) async fn put_all(
         each.extend(rooms.into_iter().map(|room| (room, publication.clone())));
         each.extend(last.map(|room| (room, publication)));
     }
+    let spans: Vec<_> = services
+        .traces
+        .iter()
+        .flat_map(|traces| {
+            each.iter().map(move |(room, publication)| traces.begin(publisher, room, publication.payload.len()))
+        })
+        .collect();
     let results = services.broker.publish_all(each).await;
+    for (span, result) in spans.into_iter().zip(&results) {
+        if let Some(span) = span {
+            span.answered(result);
+        }
+    }
     let published = results.iter().filter(|result| result.is_ok()).count();
     services.metrics.events_in.api.increment(published as u64);
     results.into_iter().map(|result| result.map_err(ApiError::from)).collect()

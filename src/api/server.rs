@@ -40,6 +40,7 @@ use crate::{
     hub::{Quic, Readiness, Services},
     metrics::Exposition,
     model::Room,
+    traces::Publisher,
     transport::{
         content_encoding::{ENCODED, is_encoded},
         head::{HeadError, names_one_host},
@@ -239,8 +240,8 @@ impl Api {
             _ => body,
         };
         match route.operation {
-            Operation::Publish => publish::publish(services, &body).await,
-            Operation::Broadcast => publish::broadcast(services, &body).await,
+            Operation::Publish => publish::publish(services, Publisher::Api(&parts.headers), &body).await,
+            Operation::Broadcast => publish::broadcast(services, Publisher::Api(&parts.headers), &body).await,
             Operation::Health => Ok(ops::health()),
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Edges => Ok(ops::edges(&services.config.load().relay.edges)),

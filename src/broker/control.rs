@@ -5,6 +5,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 use super::Answer;
 use crate::model::{
     ConnectionQuery, ListedConnection, MemberCount, Order, PodList, PodStats, PodTraffic, Room, RoomQuery, Target,
+    TracedEvent,
 };
 
 /// A question of one pod to all others.
@@ -27,6 +28,8 @@ pub enum FleetQuestion {
     Connections(Box<ConnectionQuery>),
     /// Which rooms have members.
     Rooms(Box<RoomQuery>),
+    /// These events were traced when they were published. No pod answers.
+    Traces(Vec<TracedEvent>),
 }
 
 /// A pod's answer to a [`FleetQuestion`].

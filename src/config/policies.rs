@@ -44,6 +44,13 @@ impl Policies {
         let found = self.matched.iter().find(|(patterns, _)| patterns.iter().any(|p| p.is_match(room.as_str())));
         Arc::clone(found.map_or(&self.default, |(_, policy)| policy))
     }
+
+    /// The pattern by which a room has its policy, as it was written; `default_policy` for what no pattern matches.
+    #[must_use]
+    pub fn pattern_of(&self, room: &Room) -> &str {
+        let mut patterns = self.matched.iter().flat_map(|(patterns, _)| patterns);
+        patterns.find(|p| p.is_match(room.as_str())).map_or("default_policy", |p| p.glob().glob())
+    }
 }
 
 /// What is wrong with logs that rooms share, in words.

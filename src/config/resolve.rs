@@ -273,7 +273,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     let memory_budget = general.memory_budget.unwrap_or_else(|| machine.memory.budget());
     let max_bytes = settings.memory_broker.max_bytes.min(machine.memory.bytes / 4);
     warnings.extend(memory(&settings, &machine.memory));
-    warnings.extend(rooms(&settings));
+    warnings.extend(rooms(&settings).into_iter().chain(settings.traces.warning()));
     warnings.extend(proxies(&settings).into_iter().chain(absent(&settings)));
     warnings.extend(unused_policies(&settings.policies));
 

@@ -27,6 +27,7 @@ use super::{
     section::{Changes, Key, Section, Settle, section},
     socketio::SocketIoSettings,
     token_settings::TokenSettings,
+    traces::TraceSettings,
     upstream::UpstreamSection,
     user_presence::UserPresenceSettings,
     value::{Bytes, Choice, Count, File, GIB, KIB, List, MIB, MINUTES, Maybe, OrWord, SHORTEST, Switch, Time},
@@ -243,6 +244,8 @@ pub struct Settings {
     pub upstream: UpstreamSection,
     /// `[archive]`
     pub archive: ArchiveSettings,
+    /// `[traces]`
+    pub traces: TraceSettings,
     /// What customers' systems set.
     pub customers: Customers,
     /// `[default_policy]`
@@ -268,7 +271,7 @@ pub(crate) struct FileTable {
 impl Settings {
     /// The sections with fixed keys, in the order of the reference.
     pub(crate) fn sections(&self) -> Vec<&dyn Section> {
-        let core: [&dyn Section; 21] = [
+        let core: [&dyn Section; 22] = [
             &self.general,
             &self.limits,
             &self.timeouts,
@@ -290,6 +293,7 @@ impl Settings {
             &self.relay,
             &self.upstream,
             &self.archive,
+            &self.traces,
         ];
         let default_policy: &dyn Section = &self.default_policy;
         core.into_iter().chain(self.customers.sections()).chain([default_policy]).collect()
@@ -309,7 +313,7 @@ impl Settings {
 
     /// The sections, to set their keys.
     pub(crate) fn sections_mut(&mut self) -> Vec<&mut dyn Section> {
-        let core: [&mut dyn Section; 21] = [
+        let core: [&mut dyn Section; 22] = [
             &mut self.general,
             &mut self.limits,
             &mut self.timeouts,
@@ -331,6 +335,7 @@ impl Settings {
             &mut self.relay,
             &mut self.upstream,
             &mut self.archive,
+            &mut self.traces,
         ];
         let default_policy: &mut dyn Section = &mut self.default_policy;
         core.into_iter().chain(self.customers.sections_mut()).chain([default_policy]).collect()
@@ -367,6 +372,7 @@ impl Settings {
         self.relay.settle(&running.relay, &mut changes);
         self.upstream.settle(&running.upstream, &mut changes);
         self.archive.settle(&running.archive, &mut changes);
+        self.traces.settle(&running.traces, &mut changes);
         self.customers.settle(&running.customers, &mut changes);
         self.default_policy.settle(&running.default_policy, &mut changes);
         let logs = |settings: &Self| -> Vec<_> {

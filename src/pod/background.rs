@@ -6,6 +6,7 @@ use std::{
     io,
     net::TcpListener,
     sync::Arc,
+    thread::JoinHandle,
     time::{Duration, SystemTime},
 };
 
@@ -130,8 +131,25 @@ fn show_limits(services: &Services) {
         .show_degraded(|reason| Reason::ALL.iter().any(|one| one.as_str() == reason && one.holds(services)));
 }
 
+/// Starts the thread that asks the backend, if there is one.
+pub(super) fn start_hooks(
+    services: &Arc<Services>,
+    phase: watch::Receiver<Phase>,
+) -> io::Result<Option<JoinHandle<()>>> {
+    if services.hooks.is_none() {
+        return Ok(None);
+    }
+    let services = Arc::clone(services);
+    let thread = std::thread::Builder::new().name("hooks".into()).spawn(move || {
+        if let Err(error) = ask_backend(&services, phase) {
+            tracing::error!(%error, "the hooks could not start");
+        }
+    })?;
+    Ok(Some(thread))
+}
+
 /// Asks the backend what the workers want to know, until the pod ends.
-pub(super) fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Result<()> {
+fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Result<()> {
     let Some(hooks) = &services.hooks else { return Ok(()) };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {

@@ -45,6 +45,7 @@ mod shared_keys;
 mod start_error;
 mod status_page;
 mod thread;
+mod traces;
 mod upgrade;
 mod waiting_edges;
 mod webtransport;
@@ -81,7 +82,7 @@ use crate::{
     },
 };
 use archiving::Archiving;
-use background::{Background, ask_backend};
+use background::{Background, start_hooks};
 use certificate::{certificate, pins, public_tls, quic_tls, relay_tls};
 use client_file::ClientFile;
 use edges::serve_edges;
@@ -224,6 +225,7 @@ impl Pod {
             budget,
             windows: Arc::new(SharedWindows::new(compression.level, compression.windows, metrics.windows.clone())),
             memory: ProcessMemory::new(&config.memory_ceiling),
+            traces: traces::tracer(&config, &policies, &exposition),
             addresses: Arc::new(ClientAddresses::new()),
             senders: Senders::default(),
             sockets,
@@ -275,14 +277,8 @@ impl Pod {
             })?);
         }
         threads.extend(archiving::start(archive_thread, watched.clone()).transpose()?);
-        if services.hooks.is_some() {
-            let (services, phase) = (Arc::clone(&services), watched.clone());
-            threads.push(std::thread::Builder::new().name("hooks".into()).spawn(move || {
-                if let Err(error) = ask_backend(&services, phase) {
-                    tracing::error!(%error, "the hooks could not start");
-                }
-            })?);
-        }
+        threads.extend(traces::start(&services, log.control(), watched.clone())?);
+        threads.extend(start_hooks(&services, watched.clone())?);
         if !grpc_listeners.is_empty() {
             let others = grpc_services.into_iter().map(|make| make(&services, &exposition)).collect();
             let grpc = Grpc::new(Arc::clone(&services), &exposition, others)?;

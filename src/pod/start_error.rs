@@ -11,6 +11,7 @@ use crate::{
     broker::BrokerError,
     compat::ExtensionError,
     protocol::MountError,
+    traces::ExporterError,
     transport::{fetch::FetchError, trust::TrustError, webtransport::ConnectionIdKeyError},
 };
 
@@ -77,6 +78,9 @@ pub enum StartError {
     /// The CA certificates of the backend that decides.
     #[error("the hooks cannot be set up: {0}")]
     Hooks(#[from] FetchError),
+    /// The traces.
+    #[error(transparent)]
+    Traces(#[from] ExporterError),
     /// The operating system gives no thread or event loop.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),

@@ -19,7 +19,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The rows, lowest first. `lib.rs`, `testing.rs`, `main.rs` and `bin/` stand above them all.
 const ROWS: [&[&str]; 7] = [
     &["model", "dialect", "config", "metrics", CUSTOMER_SETTINGS],
-    &["protocol", "transport", "broker", "auth", "hooks", "archive"],
+    &["protocol", "transport", "broker", "auth", "hooks", "archive", "traces"],
     &["hub", "session"],
     &["api"],
     &["compat"],

@@ -50,6 +50,7 @@ mod status;
 mod tls;
 mod token_lookup;
 mod tokens;
+mod traces;
 mod user_places;
 mod user_presence;
 mod users;

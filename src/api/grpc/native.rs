@@ -22,6 +22,7 @@ use crate::{
     },
     hub::{FleetStats, Services},
     model::{self, Payload, Publication, Room},
+    traces::Publisher,
 };
 
 /// The service.
@@ -30,23 +31,25 @@ pub(super) struct RoomcastService(pub(super) Arc<Services>);
 #[tonic::async_trait]
 impl Roomcast for RoomcastService {
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        let PublishRequest { room, event } = request.into_inner();
+        let (metadata, _, PublishRequest { room, event }) = request.into_parts();
         let room = Room::parse(&room).map_err(ApiError::from)?;
-        let position = publish::put(&self.0, &room, publication(event)?).await?;
+        let publisher = Publisher::Grpc(metadata.as_ref());
+        let position = publish::put(&self.0, publisher, &room, publication(event)?).await?;
         Ok(Response::new(PublishResponse { position: Some(position.into()) }))
     }
 
     async fn broadcast(&self, request: Request<BroadcastRequest>) -> Result<Response<BroadcastResponse>, Status> {
         let mut count = 0;
         let mut publications = Vec::new();
-        for (index, entry) in request.into_inner().publications.into_iter().enumerate() {
+        let (metadata, _, request) = request.into_parts();
+        for (index, entry) in request.publications.into_iter().enumerate() {
             let within = |error: ApiError| error.within(format_args!("publications[{index}]"));
             let rooms = several(entry.rooms.iter().map(String::as_str)).map_err(within)?;
             count += rooms.len();
             check_count(count).map_err(within)?;
             publications.push((rooms, publication(entry.event).map_err(within)?));
         }
-        let results = publish::put_all(&self.0, publications).await;
+        let results = publish::put_all(&self.0, Publisher::Grpc(metadata.as_ref()), publications).await;
         let results = results.into_iter().map(|result| {
             let outcome = match result {
                 Ok(position) => outcome::Outcome::Position(position.into()),

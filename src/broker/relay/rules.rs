@@ -117,6 +117,7 @@ fn check_question(question: &FleetQuestion) -> Result<(), String> {
             names.iter().try_for_each(|name| check_user(Some(name)))
         }
         FleetQuestion::Erase(user) => check_user(Some(user)),
+        FleetQuestion::Traces(_) => Err("an edge tells its home of no traces".to_owned()),
         _ => Ok(()),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     config::PersonalRoom,
     hub::{AckWatch, Services},
     model::{Payload, Position, Room},
+    traces::Publisher,
 };
 
 /// The service's name, and its methods as they are counted.
@@ -126,7 +127,7 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<NotifyBookingResultRequest>,
     ) -> Result<Response<NotifyBookingResultResponse>, Status> {
-        let asked = request.into_inner();
+        let (metadata, _, asked) = request.into_parts();
         let data = Booking {
             booking_id: &asked.booking_id,
             booking_reference: &asked.booking_reference,
@@ -138,7 +139,7 @@ impl RealtimeService for Realtime {
             currency: &asked.currency,
         };
         let topic = if asked.success { "booking:confirmed" } else { "booking:failed" };
-        let reached = self.tell_user(&asked.user_id, topic, json(&data)?).await?;
+        let reached = self.tell_user(Publisher::Grpc(metadata.as_ref()), &asked.user_id, topic, json(&data)?).await?;
         Ok(Response::new(NotifyBookingResultResponse { delivered: reached > 0, active_connections: reached }))
     }
 
@@ -146,14 +147,16 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<NotifyQueuePositionRequest>,
     ) -> Result<Response<NotifyQueuePositionResponse>, Status> {
-        let asked = request.into_inner();
+        let (metadata, _, asked) = request.into_parts();
         let data = Queue {
             position: asked.position,
             estimated_wait: asked.estimated_wait_seconds,
             event_id: &asked.event_id,
             total_in_queue: asked.total_in_queue,
         };
-        let reached = self.tell_user(&asked.user_id, "booking:queue_position", json(&data)?).await?;
+        let reached = self
+            .tell_user(Publisher::Grpc(metadata.as_ref()), &asked.user_id, "booking:queue_position", json(&data)?)
+            .await?;
         Ok(Response::new(NotifyQueuePositionResponse { delivered: reached > 0 }))
     }
 
@@ -161,7 +164,7 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<NotifyPaymentStatusRequest>,
     ) -> Result<Response<NotifyPaymentStatusResponse>, Status> {
-        let asked = request.into_inner();
+        let (metadata, _, asked) = request.into_parts();
         let (topic, status) = match asked.status() {
             PaymentStatus::Processing => ("payment:processing", "processing"),
             PaymentStatus::Success => ("payment:success", "success"),
@@ -183,7 +186,7 @@ impl RealtimeService for Realtime {
             amount: &asked.amount,
             currency: &asked.currency,
         };
-        let reached = self.tell_user(&asked.user_id, topic, json(&data)?).await?;
+        let reached = self.tell_user(Publisher::Grpc(metadata.as_ref()), &asked.user_id, topic, json(&data)?).await?;
         Ok(Response::new(NotifyPaymentStatusResponse { delivered: reached > 0 }))
     }
 
@@ -191,22 +194,24 @@ impl RealtimeService for Realtime {
         &self,
         request: Request<BroadcastEventRequest>,
     ) -> Result<Response<BroadcastEventResponse>, Status> {
-        let asked = request.into_inner();
+        let (metadata, _, asked) = request.into_parts();
         let room = Room::parse(&asked.room).map_err(ApiError::from)?;
         let payload = json_payload("payload", asked.payload)?;
         let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
         let recipients = match sender {
             Some(sender) => self.tell_others(&room, &asked.event_type, payload, sender).await?,
-            None => self.tell(&room, &asked.event_type, payload).await?.1,
+            None => self.tell(Publisher::Grpc(metadata.as_ref()), &room, &asked.event_type, payload).await?.1,
         };
         Ok(Response::new(BroadcastEventResponse { recipients }))
     }
 
     async fn send_to_user(&self, request: Request<SendToUserRequest>) -> Result<Response<SendToUserResponse>, Status> {
-        let within = self.ack_timeout.min(time_left(request.metadata()));
-        let asked = request.into_inner();
+        let (metadata, _, asked) = request.into_parts();
+        let within = self.ack_timeout.min(time_left(&metadata));
         let payload = json_payload("payload", asked.payload)?;
-        let (room, position, reached) = self.tell_user_at(&asked.user_id, &asked.event_type, payload).await?;
+        let publisher = Publisher::Grpc(metadata.as_ref());
+        let (room, position, reached) =
+            self.tell_user_at(publisher, &asked.user_id, &asked.event_type, payload).await?;
         let delivered = if asked.require_ack {
             let acknowledged = AckWatch(&self.services).is_acknowledged(&asked.user_id, &room, &position, within).await;
             acknowledged.map_err(ApiError::from)?
@@ -257,12 +262,24 @@ impl Realtime {
     }
 
     /// Sends an event to a user's own room; how many connections are in it.
-    async fn tell_user(&self, user: &str, topic: &str, payload: Payload) -> Result<i32, ApiError> {
-        self.tell_user_at(user, topic, payload).await.map(|(_, _, reached)| reached)
+    async fn tell_user(
+        &self,
+        publisher: Publisher<'_>,
+        user: &str,
+        topic: &str,
+        payload: Payload,
+    ) -> Result<i32, ApiError> {
+        self.tell_user_at(publisher, user, topic, payload).await.map(|(_, _, reached)| reached)
     }
 
     /// Sends an event to a user's own room; that room, where the event is, and how many connections are in it.
-    async fn tell_user_at(&self, user: &str, topic: &str, payload: Payload) -> Result<(Room, Position, i32), ApiError> {
+    async fn tell_user_at(
+        &self,
+        publisher: Publisher<'_>,
+        user: &str,
+        topic: &str,
+        payload: Payload,
+    ) -> Result<(Room, Position, i32), ApiError> {
         if user.is_empty() {
             return Err(ApiError::bad_request("`user_id` is missing"));
         }
@@ -271,7 +288,7 @@ impl Realtime {
                 "`user_id` {user:?} makes no room: no white space, control characters or braces"
             ))
         })?;
-        let (position, reached) = self.tell(&room, topic, payload).await?;
+        let (position, reached) = self.tell(publisher, &room, topic, payload).await?;
         if let Some(metrics) = self.metrics.as_ref().filter(|_| reached > 0) {
             metrics.delivered(topic);
         }
@@ -293,10 +310,16 @@ impl Realtime {
     }
 
     /// Sends an event to a room; where it is, and how many connections are in the room.
-    async fn tell(&self, room: &Room, topic: &str, payload: Payload) -> Result<(Position, i32), ApiError> {
+    async fn tell(
+        &self,
+        publisher: Publisher<'_>,
+        room: &Room,
+        topic: &str,
+        payload: Payload,
+    ) -> Result<(Position, i32), ApiError> {
         let publication = publish::event(topic, payload, None, None, None)?;
         let services = &self.services;
-        let position = publish::put(services, room, publication).await?;
+        let position = publish::put(services, publisher, room, publication).await?;
         Ok((position, int(rooms::count(services, room).await?)))
     }
 }

@@ -7,6 +7,7 @@ use crate::{
         access::permit::Principal, commands::refusal::refusal, users::authors::UserEvents, worker::services::Services,
     },
     model::{Publication, Reply, Room},
+    traces::Publisher,
 };
 
 /// The most members of one presence answer.
@@ -21,11 +22,22 @@ impl Services {
         room: Room,
         publication: Publication,
     ) -> Reply {
+        let traces = self.traces.as_ref();
+        let span = traces.and_then(|traces| traces.begin(Publisher::Client, &room, publication.payload.len()));
         let publication = match self.to_publish(principal, &room, publication).await {
             Ok(publication) => publication,
-            Err((code, message)) => return Reply::Error { code, message, room: Some(room) },
+            Err((code, message)) => {
+                if let Some(span) = span {
+                    span.end(Err(code.as_str()));
+                }
+                return Reply::Error { code, message, room: Some(room) };
+            }
         };
-        match UserEvents(self).publish(&room, publication).await {
+        let published = UserEvents(self).publish(&room, publication).await;
+        if let Some(span) = span {
+            span.answered(&published);
+        }
+        match published {
             Ok(position) => {
                 self.metrics.events_in.client.increment(1);
                 Reply::Published(position)

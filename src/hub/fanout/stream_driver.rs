@@ -107,6 +107,11 @@ impl Core {
         {
             observer.batch_delivered(batch, run.receivers);
         }
+        if let (Some(traces), Content::Events(batch), false) =
+            (&self.clients.services.traces, &run.broadcast.content, run.broadcast.recovered)
+        {
+            traces.fanned_out(batch, self.index, run.receivers, run.began);
+        }
         metrics.fan_out.record(run.began.elapsed());
         if run.broadcast.is_live() {
             metrics.publish_to_write.record(run.broadcast.arrived.elapsed());

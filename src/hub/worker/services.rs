@@ -26,6 +26,7 @@ use crate::{
     metrics::Metrics,
     model::{Policy, Room},
     protocol::{Dialects, engineio::SessionKey},
+    traces::Tracer,
     transport::places::SocketPlaces,
 };
 
@@ -85,6 +86,8 @@ pub struct Services {
     pub hooks: Option<Hooks>,
     /// What a backend may be told of users that are away; `None`: it is not told.
     pub absent: Option<Arc<AbsentDesk>>,
+    /// What publishes and fan-outs are told to; `None`: nothing is traced.
+    pub traces: Option<Arc<Tracer>>,
     /// By which the names of Engine.IO sessions are known to be ours.
     pub session_key: SessionKey,
     /// This pod's name as a number.

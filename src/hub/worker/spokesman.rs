@@ -48,6 +48,12 @@ impl Respond for Spokesman {
                 FleetQuestion::Erase(user) => UserErasure(&services).erase_here(&user).await.map(FleetAnswer::Done),
                 FleetQuestion::Connections(query) => FleetLists(&services).tell_connections(&query).await,
                 FleetQuestion::Rooms(query) => FleetLists(&services).tell_rooms(&query).await,
+                FleetQuestion::Traces(events) => {
+                    if let Some(traces) = &services.traces {
+                        traces.told_by_another(events);
+                    }
+                    return None;
+                }
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
             said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
