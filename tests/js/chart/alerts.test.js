@@ -209,6 +209,77 @@ test('a certificate that has run out is told; that there is none is not', { skip
   await promtool(plain, [{ series: WITHOUT_TLS, firing: [] }]);
 });
 
+/** Values with a certificate of cert-manager, on a pod that the made series are of. */
+const certified = (duration, renewBefore, ...set) =>
+  least(
+    'fullnameOverride=push',
+    'metrics.rules.enabled=true',
+    'tls.existingSecret=',
+    'tls.certManager.enabled=true',
+    'tls.certManager.issuerRef.name=letsencrypt',
+    'tls.certManager.dnsNames={push.example.com}',
+    ...(duration ? [`tls.certManager.duration=${duration}`] : []),
+    ...(renewBefore ? [`tls.certManager.renewBefore=${renewBefore}`] : []),
+    ...set,
+  );
+/** A certificate that is good for `all` hours, with `left` of them left. */
+const certificate = (all, left) => ({
+  [metric('roomcast_certificate_expires_seconds')]: `${left * 3600}x120`,
+  [metric('roomcast_certificate_age_seconds')]: `${(all - left) * 3600}x120`,
+});
+
+test('a certificate is late only after cert-manager should have renewed it', { skip }, async () => {
+  const late = [['RoomcastCertificateExpires']];
+  for (const [duration, renewBefore, all, healthy, over] of [
+    ['144h', '48h', 144, [143, 49, 47], [35, 1]],
+    ['2160h', '72h', 2160, [2000, 100, 71, 55], [53, 1]],
+    ['2160h', '720h', 2160, [2000, 719, 169], [167]],
+    ['30m0s', '10m', 0.5, [0.4, 0.17], [0.1]],
+    // The issuer gives six days, whatever was asked for, and cert-manager renews with a third of them left.
+    ['2160h', '720h', 144, [143, 49, 47], [35, 1]],
+    // cert-manager's own third.
+    ['144h', null, 144, [49, 47], [35]],
+  ]) {
+    const values = certified(duration, renewBefore);
+    if (renewBefore === null) values.json = ['tls.certManager.renewBefore=null'];
+    await promtool(await groups(values), [
+      ...healthy.map((left) => ({ series: certificate(all, left), firing: [] })),
+      ...over.map((left) => ({ series: certificate(all, left), firing: late })),
+    ]);
+  }
+  // A Secret that something else fills, for six days and for ninety.
+  await promtool(await groups(least('fullnameOverride=push', 'metrics.rules.enabled=true')), [
+    ...[143, 47].map((left) => ({ series: certificate(144, left), firing: [] })),
+    ...[2000, 169].map((left) => ({ series: certificate(2160, left), firing: [] })),
+    { series: certificate(144, 35), firing: late },
+    { series: certificate(2160, 167), firing: late },
+  ]);
+  const [rule] = alerts(await groups(certified('144h', '48h'))).filter(({ alert }) => alert === late[0][0]);
+  assert.match(rule.annotations.summary, /ends within 36 hours\.$/);
+});
+
+test('a key set is old after three fetches that failed, and not before an hour', { skip }, async () => {
+  const old = [['RoomcastKeySetOld']];
+  const age = (hours) => ({ [metric('roomcast_jwks_age_seconds')]: `${hours * 3600}x120` });
+  for (const [values, healthy, over] of [
+    [{}, 0.9, 1.1],
+    [{ set: ['configuration.tokens.jwks_refresh=30s'] }, 0.9, 1.1],
+    [{ set: ['configuration.tokens.jwks_refresh=2h'] }, 5.9, 6.1],
+    [{ set: ['configuration.tokens.jwks_refresh=1d'] }, 71, 73],
+    [{ set: ['extraArgs={--tokens-jwks-refresh=2h}'] }, 5.9, 6.1],
+    [{ json: ['extraEnv=[{"name":"ROOMCAST_TOKENS_JWKS_REFRESH","value":"2h"}]'] }, 5.9, 6.1],
+    // What only the pod knows is a day at most.
+    [{ json: ['configuration.tokens={"jwks_refresh":"\\u0024{REFRESH}"}'] }, 71, 73],
+  ]) {
+    const { set = [], json } = values;
+    const rules = await groups({ ...least('fullnameOverride=push', 'metrics.rules.enabled=true', ...set), json });
+    await promtool(rules, [
+      { series: age(healthy), firing: [] },
+      { series: age(over), firing: old },
+    ]);
+  }
+});
+
 test('queues are compared with the budget that the pod has', { skip }, async () => {
   const held = (bytes, budget) => ({
     [metric('roomcast_held_bytes')]: `${bytes}x120`,
