@@ -41,9 +41,72 @@ for a rollout; what its queues hold; the embedded broker, or the newest events o
 {{- end -}}
 {{- end -}}
 
-{{/* Whether a node can have one pod only. */}}
+{{/* What allows a node one pod only; empty if nothing does. */}}
 {{- define "roomcast.onePerNode" -}}
-{{- if or .Values.hostNetwork (and (eq .Values.podAntiAffinity "hard") (not .Values.affinity)) }}yes{{ end -}}
+{{- $port := false -}}
+{{- range $container := concat (list (dict "ports" .Values.extraPorts)) .Values.extraContainers -}}
+{{- if kindIs "map" $container }}{{ range $container.ports }}{{ if .hostPort }}{{ $port = true }}{{ end }}{{ end }}{{ end -}}
+{{- end -}}
+{{- if .Values.hostNetwork -}}hostNetwork
+{{- else if $port -}}a hostPort
+{{- else if and (eq .Values.podAntiAffinity "hard") (not .Values.affinity) -}}podAntiAffinity=hard
+{{- else if include "roomcast.keepsApart" . -}}affinity
+{{- end -}}
+{{- end -}}
+
+{{/* Whether `affinity` keeps these pods on nodes of their own: a required term on host names that selects them by labels. */}}
+{{- define "roomcast.keepsApart" -}}
+{{- $labels := merge (dict) (.Values.podLabels | default dict) (.Values.commonLabels | default dict) (include "roomcast.selector" . | fromYaml) -}}
+{{- range dig "podAntiAffinity" "requiredDuringSchedulingIgnoredDuringExecution" list .Values.affinity -}}
+{{- if eq (.topologyKey | default "") "kubernetes.io/hostname" -}}
+{{- $all := true -}}
+{{- $selector := .labelSelector | default dict -}}
+{{- range $key, $value := $selector.matchLabels }}{{ if ne (get $labels $key | toString) ($value | toString) }}{{ $all = false }}{{ end }}{{ end -}}
+{{- range $selector.matchExpressions }}{{ if not (and (eq .operator "In") (has (get $labels .key) .values)) }}{{ $all = false }}{{ end }}{{ end -}}
+{{- if and $all $selector }}yes{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The fewest pods that there are for long. */}}
+{{- define "roomcast.fewest" -}}
+{{- ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled | int -}}
+{{- end -}}
+
+{{/* The most pods. */}}
+{{- define "roomcast.most" -}}
+{{- ternary .Values.autoscaling.maxReplicas .Values.replicaCount .Values.autoscaling.enabled | int -}}
+{{- end -}}
+
+{{/* How many of `of` pods a number or a percentage is, rounded as Kubernetes does: (dict "value" "25%" "of" 3 "up" true). */}}
+{{- define "roomcast.share" -}}
+{{- $text := .value | toString -}}
+{{- if hasSuffix "%" $text -}}
+{{- div (add (mul (trimSuffix "%" $text | int) .of) (ternary 99 0 .up)) 100 -}}
+{{- else -}}
+{{- $text | int -}}
+{{- end -}}
+{{- end -}}
+
+{{/*
+What is wrong with `strategy`, as a sentence. Kubernetes takes 25% for what is not set, rounds maxSurge up and maxUnavailable down, and lets one
+pod go where both come to nothing.
+*/}}
+{{- define "roomcast.strategy.wrong" -}}
+{{- $only := include "roomcast.onePerNode" . -}}
+{{- $pods := include "roomcast.fewest" . | int -}}
+{{- if and .Values.strategy (ne (.Values.strategy.type | default "RollingUpdate") "Recreate") $pods -}}
+{{- $own := .Values.strategy.rollingUpdate | default dict -}}
+{{- $set := not (kindIs "invalid" $own.maxUnavailable) -}}
+{{- $away := ternary $own.maxUnavailable "25%" $set | toString -}}
+{{- $ahead := ternary "25%" $own.maxSurge (kindIs "invalid" $own.maxSurge) | toString -}}
+{{- $none := list "0" "0%" -}}
+{{- if and (has $away $none) (has $ahead $none) -}}
+strategy.rollingUpdate.maxUnavailable and maxSurge are both 0, with which no pod could ever be replaced: set one of them
+{{- else if and $only (eq (include "roomcast.share" (dict "value" $away "of" $pods "up" false)) "0") (not (has $ahead $none)) -}}
+strategy.rollingUpdate.maxUnavailable is {{ if not $set }}not set, which is {{ end }}{{ $away }}{{ if not (has $away $none) }} and comes to 0 of {{ $pods }} pods{{ end }}, and {{ $only }} allows one pod a node: where each node has one, no new pod would find a place, and a rollout would never end; leave strategy to the chart, or set maxUnavailable=1
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/*

@@ -22,6 +22,7 @@
 {{- if $v.tls.certManager.enabled -}}
 {{- if not $v.tls.certManager.issuerRef.name }}{{ $wrong = append $wrong "cert-manager needs an issuer: set tls.certManager.issuerRef.name (and kind)" }}{{ end -}}
 {{- if not $v.tls.certManager.dnsNames }}{{ $wrong = append $wrong "cert-manager needs names: set tls.certManager.dnsNames" }}{{ end -}}
+{{- with $v.tls.certManager }}{{ if and .duration .renewBefore (ge (include "roomcast.seconds" .renewBefore | int64) (include "roomcast.seconds" .duration | int64)) }}{{ $wrong = append $wrong (printf "tls.certManager.renewBefore (%s) is not less than tls.certManager.duration (%s): the certificate would be renewed for ever" .renewBefore .duration) }}{{ end }}{{ end -}}
 {{- end -}}
 {{- $tokens := or $v.tokens.hmac.values $v.tokens.hmac.existingSecret $v.tokens.publicKeys.files (dig "tokens" "jwks_url" "" $v.configuration) (dig "tokens" "jwks_file" "" $v.configuration) (dig "hooks" "connect" "" $v.configuration) -}}
 {{- if not (or $v.preset $tokens $v.configuration.anonymous $v.extraEnv $v.extraEnvFrom $v.extraArgs) -}}
@@ -128,10 +129,7 @@
 {{- if has (int .containerPort) $numbers }}{{ $wrong = append $wrong (printf "extraPorts: containerPort %d is there already; a port need not be listed to be reached" (int .containerPort)) }}{{ end -}}
 {{- $numbers = append $numbers (int .containerPort) -}}
 {{- end -}}
-{{- $surge := get ($v.strategy.rollingUpdate | default dict) "maxUnavailable" | toString -}}
-{{- if and (include "roomcast.onePerNode" .) (ne (dig "type" "RollingUpdate" $v.strategy) "Recreate") (has $surge (list "0" "0%")) -}}
-{{- $wrong = append $wrong (printf "strategy.rollingUpdate.maxUnavailable is %s, and %s allows one pod a node: where each node has one, no new pod would find a place, and a rollout would never end; leave strategy to the chart, or set maxUnavailable=1" $surge (ternary "hostNetwork" "podAntiAffinity=hard" $v.hostNetwork)) -}}
-{{- end -}}
+{{- with include "roomcast.strategy.wrong" . }}{{ $wrong = append $wrong . }}{{ end -}}
 {{- if and (eq (include "roomcast.internalOn" .) "loopback") (ne $v.metrics.monitor "none") -}}
 {{- $wrong = append $wrong "internalService.listen=loopback keeps Prometheus out as well: set metrics.monitor=none, or internalService.listen=pod" -}}
 {{- end -}}

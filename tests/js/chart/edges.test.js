@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { least, render, root, sets } from '../support/helm.js';
+import { least, render, root, sets, template } from '../support/helm.js';
 
 const all = await sets();
 const set = (name) => all.find((values) => values.name === name);
@@ -99,6 +99,83 @@ test('where a node can have one pod, one goes before the next one comes', async 
     const required = 'requiredDuringSchedulingIgnoredDuringExecution';
     if (type === 'Recreate' || !(pod.hostNetwork || pod.affinity?.podAntiAffinity?.[required])) continue;
     assert.ok(rollingUpdate.maxUnavailable >= 1, values.name);
+  }
+});
+
+/** What Kubernetes makes of a strategy for so many pods: how many may be away, and how many may be too many. */
+function fenceposts({ rollingUpdate = {} }, pods) {
+  const count = (value = '25%', round) =>
+    typeof value === 'number' ? value : round((Number.parseInt(value, 10) * pods) / 100);
+  const ahead = count(rollingUpdate.maxSurge, Math.ceil);
+  const away = count(rollingUpdate.maxUnavailable, Math.floor);
+  return { ahead, away: ahead === 0 && away === 0 ? 1 : away };
+}
+
+const onePerNode = {
+  hostNetwork: { set: ['hostNetwork=true'] },
+  'podAntiAffinity=hard': { set: ['podAntiAffinity=hard'] },
+  'a hostPort': { json: ['extraPorts=[{"name":"more","containerPort":9999,"hostPort":9999}]'] },
+  affinity: {
+    json: [
+      `affinity=${JSON.stringify({
+        podAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [
+            {
+              topologyKey: 'kubernetes.io/hostname',
+              labelSelector: { matchLabels: { 'app.kubernetes.io/name': 'roomcast' } },
+            },
+          ],
+        },
+      })}`,
+    ],
+  },
+};
+for (const [only, { set = [], json = [] }] of Object.entries(onePerNode)) {
+  test(`a rollout can end where ${only} allows one pod a node, or its values are refused`, async () => {
+    const taken = [];
+    for (const strategy of [
+      {},
+      { type: 'RollingUpdate' },
+      { rollingUpdate: { maxSurge: 1 } },
+      { rollingUpdate: { maxUnavailable: '25%' } },
+      { rollingUpdate: { maxSurge: 0, maxUnavailable: '25%' } },
+      { rollingUpdate: { maxSurge: '50%', maxUnavailable: '40%' } },
+      { rollingUpdate: { maxUnavailable: 1 } },
+    ]) {
+      for (const pods of [
+        ['replicaCount=2'],
+        ['replicaCount=3'],
+        ['replicaCount=4'],
+        ['autoscaling.enabled=true', 'autoscaling.minReplicas=3', 'autoscaling.maxReplicas=30'],
+      ]) {
+        const values = { ...least(...set, ...pods), json: [...json, `strategy=${JSON.stringify(strategy)}`] };
+        const { code, stderr } = await template(values);
+        const where = `${JSON.stringify(strategy)}, ${pods}`;
+        const fewest = Number(pods.find((text) => /replicaCount|minReplicas/.test(text)).split('=')[1]);
+        const ends = Object.keys(strategy).length === 0 || fenceposts(strategy, fewest).away > 0;
+        assert.equal(code === 0, ends, `${where}: ${stderr}`);
+        if (!ends) {
+          assert.match(stderr, new RegExp(`and ${only} allows one pod a node`), where);
+          continue;
+        }
+        const { spec } = (await render(values)).deployment;
+        assert.ok(fenceposts(spec.strategy, spec.replicas).away >= 1, where);
+        taken.push(where);
+      }
+    }
+    assert.ok(taken.length >= 14, `${taken.length}`);
+  });
+}
+
+test('an anti-affinity that does not mean these pods, or not nodes, leaves the rollout as it is', async () => {
+  const term = (topologyKey, matchLabels) => ({ topologyKey, labelSelector: { matchLabels } });
+  for (const one of [
+    term('kubernetes.io/hostname', { app: 'database' }),
+    term('topology.kubernetes.io/zone', { 'app.kubernetes.io/name': 'roomcast' }),
+  ]) {
+    const affinity = { podAntiAffinity: { requiredDuringSchedulingIgnoredDuringExecution: [one] } };
+    const { deployment } = await render({ ...least(), json: [`affinity=${JSON.stringify(affinity)}`] });
+    assert.deepEqual(deployment.spec.strategy.rollingUpdate, { maxSurge: '25%', maxUnavailable: 0 });
   }
 });
 

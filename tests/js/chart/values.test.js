@@ -201,6 +201,22 @@ const BETWEEN = [
     /maxUnavailable is 0%, and hostNetwork allows one pod a node/,
   ],
   [
+    'a rollout in which no pod may be replaced',
+    least('strategy.rollingUpdate.maxUnavailable=0', 'strategy.rollingUpdate.maxSurge=0%'),
+    /maxUnavailable and maxSurge are both 0/,
+  ],
+  [
+    'a certificate that is renewed for ever',
+    least(
+      'tls.existingSecret=',
+      'tls.certManager.enabled=true',
+      'tls.certManager.issuerRef.name=a',
+      'tls.certManager.dnsNames={a}',
+      'tls.certManager.duration=144h',
+    ),
+    /tls\.certManager\.renewBefore \(720h\) is not less than tls\.certManager\.duration \(144h\)/,
+  ],
+  [
     'an internal port that no probe reaches',
     least('internalService.listen=loopback'),
     /internalService\.listen=loopback is for pods on their node's network/,
