@@ -103,18 +103,28 @@ impl EngineIo {
         let inside = known.filter(|dialect| link.spaces.iter().any(|space| space.dialect == *dialect));
         match (packet.kind, inside) {
             (Kind::Connect, None) => self.connect(core, key, packet.namespace, known, packet.data),
-            (Kind::Event, Some(_)) if packet.data.is_empty() => ControlFlow::Continue(()),
+            // Neither says anything, and nothing that we say asks for an acknowledgement: many are a flood.
+            (Kind::Event, Some(_)) if packet.data.is_empty() => self.idle_packet(core, key),
+            (Kind::Ack, Some(_)) => self.idle_packet(core, key),
             (Kind::Event, Some(dialect)) => {
                 let id = Envelope::command_id(packet.namespace, packet.id);
                 self.command(core, key, dialect, Some(id), Message::Text(packet.data), &parts)
             }
-            // Nothing that we say asks for an acknowledgement.
-            (Kind::Ack, Some(_)) => ControlFlow::Continue(()),
             (Kind::Disconnect, Some(dialect)) => {
                 self.leave_namespace(core, key, dialect);
                 ControlFlow::Continue(())
             }
             _ => stop(core, key, Disconnect::ProtocolError),
+        }
+    }
+
+    /// Counts a packet that asks for nothing, as a control frame is.
+    fn idle_packet(&self, core: &mut Core, key: ConnectionKey) -> ControlFlow<()> {
+        let (limits, now_ms) = (core.clients.settings.limits, core.clients.timers.now_ms());
+        let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
+        match connection.session.control_frame(&limits, now_ms) {
+            Verdict::Flood => stop(core, key, Disconnect::Flood),
+            _ => ControlFlow::Continue(()),
         }
     }
 

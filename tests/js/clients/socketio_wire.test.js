@@ -413,6 +413,25 @@ describe('Engine.IO', () => {
   });
 });
 
+describe('Socket.IO packets that ask for nothing', () => {
+  for (const packet of ['431[]', '42', '6']) {
+    test(`a flood of ${packet} ends the session`, async () => {
+      const server = await ours();
+      const wire = new Wire(server.url, '/socket.io/');
+      try {
+        await wire.open();
+        assert.equal((await wire.push('40')).status, 200);
+        const answers = [];
+        // Within the first body or the one after it.
+        for (let n = 0; n < 2; n++) answers.push((await wire.push(Array(2_000).fill(packet).join('\x1e'))).status);
+        assert.equal(answers.at(-1), 400);
+      } finally {
+        await server.stop();
+      }
+    });
+  }
+});
+
 // With recovery each event has an offset of the server's own making: the tests of recovery look at those.
 for (const recovery of [false]) {
   describe('Socket.IO', () => {
