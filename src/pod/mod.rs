@@ -222,6 +222,7 @@ impl Pod {
         let seams = HubSeams::new(&log, broker, homestead);
         let compression = &config.compression;
         let services = Arc::new(Services {
+            recoveries: Recoveries::new(&budget),
             budget,
             windows: Arc::new(SharedWindows::new(compression.level, compression.windows, metrics.windows.clone())),
             memory: ProcessMemory::new(&config.memory_ceiling),
@@ -248,7 +249,6 @@ impl Pod {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
             }),
             queues: links,
-            recoveries: Recoveries::default(),
             event_index: EventIndex::default(),
             authority: Arc::new(authority),
             hooks,

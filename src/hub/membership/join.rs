@@ -55,7 +55,9 @@ impl Core {
         let (services, doorway, turns) =
             (Arc::clone(&self.clients.services), self.doorway.clone(), Rc::clone(&self.recovery_turns));
         tokio::task::spawn_local(async move {
-            let answer = answer_join(&services, &room, &policy, since.as_ref(), &target, &wanted).await;
+            let read = answer_join(&services, &room, &policy, since.as_ref(), &target, &wanted);
+            // Held until the answer is queued.
+            let (answer, _place) = turns.read(read).await;
             let join_read = |core: &mut Core| {
                 let Some(index) = core.rooms.find(&room) else { return };
                 core.step_stream(index, |stream, policy, effects| stream.join_read(ticket, answer, policy, effects));

@@ -2,21 +2,19 @@
 //!
 //! Owns small, short-lived caches of recovered ranges, and of pages of logs that rooms share: clients that come back to such a log
 //! stopped at as many places as they are, and read the same pages. Never decides which connection gets them. Always holds: one history
-//! read per room and range while it is in the cache.
+//! read per room and range while it is in the cache; what is kept is on the pod's account, and no more than a share of it.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
-
-use tokio::sync::OnceCell;
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use crate::{
     broker::{Broker, BrokerError, History, HistoryQuery},
     hub::{
+        connection::budget::Budget,
         fanout::broadcast::{Broadcast, Content},
-        recovery::plan::{self, Recovered},
+        recovery::{
+            brief::Brief,
+            plan::{self, Recovered},
+        },
         sequencer::shared_log::by_room,
     },
     model::{Batch, Event, Offset, Policy, Position, Room, Since},
@@ -30,9 +28,6 @@ pub enum Missed {
     /// Not, or not all of it: nothing is sent.
     Gone,
 }
-
-/// A range, by where it begins and ends.
-type Key = (Room, Since, Position);
 
 /// A page of a shared log.
 #[derive(Debug, Clone)]
@@ -54,17 +49,23 @@ pub struct Recoveries {
     pages: Brief<Option<Page>>,
 }
 
-impl Default for Recoveries {
-    fn default() -> Self {
-        Self { ranges: Brief::new(1_024), pages: Brief::new(64) }
-    }
-}
-
 impl Recoveries {
+    /// What is kept holds each event, and its frames once they are made: for each way in which a client reads them, compressed and not.
+    const FORMS: usize = 3;
     /// How many events a page of a shared log has.
     const PAGE: Offset = 256;
     /// And the most bytes of payload; an event has at most half of that.
     const PAGE_BYTES: usize = 16 * 1024 * 1024;
+
+    /// No ranges yet; what is kept is on this account.
+    #[must_use]
+    pub fn new(budget: &Arc<Budget>) -> Self {
+        Self { ranges: Brief::new(1_024, budget), pages: Brief::new(64, budget) }
+    }
+
+    fn weight<'a>(broadcasts: impl Iterator<Item = &'a Arc<Broadcast>>) -> usize {
+        broadcasts.map(|broadcast| Self::FORMS * broadcast.bytes() + size_of::<Broadcast>()).sum()
+    }
 
     /// What lies between `since` and `target`.
     ///
@@ -79,7 +80,7 @@ impl Recoveries {
         target: &Position,
     ) -> Result<Missed, BrokerError> {
         let now = Instant::now();
-        let cell = self.ranges.cell((room.clone(), since.clone(), target.clone()), now);
+        let key = (room.clone(), since.clone(), target.clone());
         let read = async {
             let query = HistoryQuery {
                 since: Some(since.clone()),
@@ -101,7 +102,11 @@ impl Recoveries {
                 Recovered::Not => Missed::Gone,
             })
         };
-        cell.get_or_init(|| read).await.clone()
+        let weight = |missed: &Missed| match missed {
+            Missed::All(broadcasts) => Self::weight(broadcasts.iter()),
+            Missed::Gone => 0,
+        };
+        self.ranges.get(key, now, read, weight).await
     }
 
     /// What lies between `since` and `target` of a log that rooms share, of those that are `wanted`, each behind an offset of its
@@ -175,7 +180,7 @@ impl Recoveries {
         end: Position,
     ) -> Result<Option<Page>, BrokerError> {
         let now = Instant::now();
-        let cell = self.pages.cell((log.clone(), since.clone(), end.clone()), now);
+        let key = (log.clone(), since.clone(), end.clone());
         let read = async {
             let (max_events, max_bytes) = (usize::MAX, Self::PAGE_BYTES);
             let query = HistoryQuery { since: Some(since), until: Some(end.offset), max_events, max_bytes };
@@ -188,7 +193,10 @@ impl Recoveries {
             let broadcasts = (after..).zip(events).map(broadcast).collect();
             Ok((epoch == end.epoch).then_some(Page { after, offset, complete, broadcasts }))
         };
-        cell.get_or_init(|| read).await.clone()
+        let weight = |page: &Option<Page>| {
+            page.as_ref().map_or(0, |page| Self::weight(page.broadcasts.iter().map(|(_, broadcast)| broadcast)))
+        };
+        self.pages.get(key, now, read, weight).await
     }
 
     /// Lets go of what was read of a log: it has other events in places where that has deleted ones.
@@ -201,51 +209,6 @@ impl Recoveries {
     pub fn forget_old(&self, now: Instant) {
         self.ranges.forget_old(now);
         self.pages.forget_old(now);
-    }
-}
-
-type Cell<T> = Arc<OnceCell<Result<T, BrokerError>>>;
-
-/// Answers of the log, shared by everything that asks within a short time.
-#[derive(Debug)]
-struct Brief<T> {
-    /// The most kept; beyond it the oldest go first.
-    max: usize,
-    recent: Mutex<HashMap<Key, (Instant, Cell<T>)>>,
-}
-
-impl<T> Brief<T> {
-    /// How long an answer is shared.
-    const KEEP: Duration = Duration::from_secs(2);
-
-    fn new(max: usize) -> Self {
-        Self { max, recent: Mutex::default() }
-    }
-
-    fn cell(&self, key: Key, now: Instant) -> Cell<T> {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.len() >= self.max {
-            recent.retain(|_, (made, _)| now.duration_since(*made) < Self::KEEP);
-        }
-        if recent.len() >= self.max {
-            let oldest = recent.iter().min_by_key(|(_, (made, _))| *made).map(|(key, _)| key.clone());
-            oldest.and_then(|key| recent.remove(&key));
-        }
-        let (made, cell) = recent.entry(key).or_insert_with(|| (now, Cell::default()));
-        let failed = cell.get().is_some_and(Result::is_err);
-        if failed || now.duration_since(*made) >= Self::KEEP {
-            (*made, *cell) = (now, Cell::default());
-        }
-        Arc::clone(cell)
-    }
-
-    fn forget(&self, log: &Room) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).retain(|(room, ..), _| room != log);
-    }
-
-    fn forget_old(&self, now: Instant) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|_, (made, _)| now.duration_since(*made) < Self::KEEP);
     }
 }
 
