@@ -18,7 +18,7 @@ const PEOPLE = ['index', 'presence', 'map', 'signals', 'unread', 'receipts', 'ex
 /** Files and their limits; with `beside`, what a file adds to a page that has the main entry. */
 const ENTRIES = {
   index: { most: 6_000, external: LAZY },
-  webtransport: { most: 1_250, external: SHARED },
+  webtransport: { most: 1_300, external: SHARED },
   poll: { most: 1_900, external: SHARED },
   whole: { files: ['index'], most: 9_400, external: [] },
   // With `commands`, on which it stands.

@@ -47,7 +47,7 @@ export class Client<Rooms extends object = AnyRooms> {
     const report = safely(onError);
     this.report = report;
     this.clock = clock;
-    this.#credentials = credentials(token);
+    this.#credentials = credentials(token, clock);
     this.#news = listeners(report);
     const own = named(transports).filter((transport) => transport.isPossible(means));
     const endpoints = [url].flat().map((one) => endpointOf(one, platform.location?.origin));
@@ -81,7 +81,7 @@ export class Client<Rooms extends object = AnyRooms> {
 
   /** Tells a listener of rooms that the server joins unasked, like a user's own. Subscribe to get their events. */
   onRoom(listener: Listener<string>): () => void {
-    return this.onMessage(({ type, room }) => type === 'subscribed' && listener(room ?? ''));
+    return this.onMessage(({ type, room }) => type === 'subscribed' && listener(room as string));
   }
 
   /** Tells a listener of what the server says that is of no room which is followed: `unread`, `receipts`. */

@@ -14,14 +14,12 @@ export interface Clock {
   random(): number;
 }
 
-/** Longer delays than this overflow in a browser, and would end at once. */
-const LONGEST = 2 ** 31 - 1;
-
 export const systemClock: Clock = {
   now: () => platform.performance?.now() ?? Date.now(),
   date: () => Date.now(),
   after(ms, then) {
-    const timer = platform.setTimeout(then, Math.min(ms, LONGEST));
+    // Longer delays overflow in a browser, and would end at once.
+    const timer = platform.setTimeout(then, Math.min(ms, 2 ** 31 - 1));
     return () => platform.clearTimeout(timer);
   },
   random: () => Math.random(),

@@ -209,7 +209,7 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
 }
 
 const isPublish = ({ command }: Entry) => command.type === 'publish';
-const unknown = () => new RoomcastError('unknown', 'the connection ended before the answer came');
+const unknown = () => new RoomcastError('unknown', 'the answer was lost');
 const lost = () => new RoomcastError('lost', 'no connection carries it');
 /** What no other client guesses, where the place can make such a thing. */
 function randomKey(random: () => number): string {

@@ -138,10 +138,14 @@ export function connection(
         doubted();
       }),
     start() {
-      watch();
       const { token } = credentials;
+      watch();
       if (token === undefined) open();
-      else present('connect', token);
+      else {
+        present('connect', token);
+        // It is asked for a sign of life sooner than later on.
+        unlessHeard(PONG_WITHIN, () => ping(PONG_WITHIN));
+      }
       return {
         close: end,
         message(message, datagram) {

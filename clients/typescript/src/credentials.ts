@@ -1,13 +1,13 @@
 // Where tokens come from.
 //
-// Always holds: the application's function runs once at a time; a token that was refused is not presented again.
+// Always holds: the application's function runs once at a time, unless it is given up; a token that was refused is not presented again.
+
+import { abortable } from './abort.js';
+import type { Clock } from './clock.js';
+import { BEFORE_END, SOONEST, TOKEN_WITHIN } from './patience.js';
 
 /** A token, or a function that gets a new one: from the application's backend, say. `undefined` is a client without one. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
-
-/** Before a token ends, a new one is fetched: a fifth of its life before, at most this long. */
-const BEFORE_END = 120_000;
-const SOONEST = 1_000;
 
 /** Milliseconds from now until a token that ends at `expiresAt` is replaced. */
 export function renewIn(expiresAt: number, now: number): number {
@@ -27,7 +27,7 @@ export interface Credentials {
   isRefused(token: string | undefined): boolean;
 }
 
-export function credentials(source: TokenSource | undefined): Credentials {
+export function credentials(source: TokenSource | undefined, clock: Clock): Credentials {
   let asking: Promise<string | undefined> | undefined;
   /** `null`: none; `undefined` is a client without a token. */
   let refused: string | undefined | null = null;
@@ -35,12 +35,15 @@ export function credentials(source: TokenSource | undefined): Credentials {
     token: undefined,
     get() {
       if (asking) return asking;
-      const mine = (async () => (typeof source === 'function' ? source() : source))();
-      const done = () => {
-        if (asking === mine) asking = undefined;
-      };
+      const mine = abortable<string | undefined>(undefined, (resolve, reject) => {
+        (async () => (typeof source === 'function' ? source() : source))().then(resolve, reject);
+        const stop = clock.after(TOKEN_WITHIN, () => reject(new Error('too slow')));
+        return () => {
+          stop();
+          if (asking === mine) asking = undefined;
+        };
+      });
       asking = mine;
-      mine.then(done, done);
       return mine;
     },
     replace(next) {

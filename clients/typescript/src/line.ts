@@ -14,7 +14,7 @@ import { type Connection, connection as begin, type Surroundings } from './conne
 import { RoomcastError } from './error.js';
 import type { Listeners } from './listeners.js';
 import type { Message } from './message.js';
-import { BEGUN_BEFORE, BEGUN_SINCE, BETTER_FIRST, BETTER_LAST, GOOD_AFTER } from './patience.js';
+import { BEGUN_BEFORE, BEGUN_SINCE, BETTER_FIRST, BETTER_LAST, GOOD_AFTER, SHORT_LIVED } from './patience.js';
 import type { Means } from './platform.js';
 import { type Attempt, type Candidate, type Course, race, type Won } from './race.js';
 import type { Room, RoomWire } from './room.js';
@@ -52,9 +52,6 @@ export interface ClientNews {
   /** What the server says that is of no room which is followed. */
   message: Message;
 }
-
-/** Attempts that `explain` may tell of. */
-const ATTEMPTS = 30;
 
 export function line(
   around: Surroundings & { readonly means: Means },
@@ -102,7 +99,7 @@ export function line(
     }
   };
   const ended: Course['failed'] = (code, reason, hint) => {
-    if (state.kind === 'open' && clock.date() - state.since >= GOOD_AFTER) failures = 0;
+    if (state.kind === 'open') failures = Math.min(failures, clock.date() - state.since < GOOD_AFTER ? SHORT_LIVED : 0);
     drop();
     const way = advice(code);
     if (way === 'never') return end(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
@@ -118,7 +115,8 @@ export function line(
     token: credentials.token,
     note(attempt) {
       attempts.push(attempt);
-      if (attempts.length > ATTEMPTS) attempts.shift();
+      // The last ones are what `explain` tells of.
+      if (attempts.length > 30) attempts.shift();
     },
     won,
     failed,
@@ -168,7 +166,7 @@ export function line(
     return mine.start();
   };
   /** Tries ways beside the connection, and moves over: to a better one, or because it `isDoubted` whether the connection still is. */
-  const beside = (ways: readonly Candidate[], isDoubted: boolean, failed: () => void) => {
+  const beside = (ways: Candidate[], isDoubted: boolean, failed: () => void) => {
     stop?.();
     stop = race(
       ways,
@@ -192,6 +190,8 @@ export function line(
     const mine = state;
     const hurry = () => {
       if (state !== mine) return;
+      // What failed may have failed for want of a network.
+      failures = 0;
       dial();
       patience = BEGUN_SINCE;
     };

@@ -43,15 +43,17 @@ export function listeners<News>(report: Report): Listeners<News> {
       return () => void all.delete(entry);
     },
     tell(wanted, value) {
-      const those = [...all].filter(({ kind }) => kind === wanted);
-      for (const { listener } of those) {
+      let isTold = false;
+      for (const { kind, listener } of [...all]) {
+        if (kind !== wanted) continue;
+        isTold = true;
         try {
           listener(value as never);
         } catch (error) {
           report(error);
         }
       }
-      return those.length > 0;
+      return isTold;
     },
   };
 }

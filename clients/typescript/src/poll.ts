@@ -2,15 +2,16 @@
 //
 // Plays a connection: it answers the commands that join and leave rooms itself, and sends all others beside the polls, in their order.
 // Signals are for members alone, which polls are not. Always holds: each poll says how far the last ones came, so that a poll which was
-// cut short loses nothing; a command is sent when the rooms that were asked for before it are joined.
+// cut short loses nothing; a command is sent when the rooms that were asked for before it are joined; a request has a limit of time, and
+// none outlives the link.
 
 import { LOST, OVERLOADED, UNAUTHORIZED } from './close_codes.js';
 import type { Position } from './event.js';
 import type { Dialing, Link, LinkEvents } from './link.js';
 import type { Command, Message } from './message.js';
-import { type Answer, type Fetch, type NativeSignal, platform } from './platform.js';
+import { type Answer, type Fetch, type Platform, platform } from './platform.js';
 
-/** A poll that was not answered by then is lost: a server answers in 30 s, with or without news. */
+/** A request that was not answered by then is lost: a server answers a poll in 30 s, with or without news. */
 const ANSWERED_WITHIN = 75_000;
 /** A server that could not continue a room says so at once: one that waits for news has taken it up. */
 const TAKEN_UP_WITHIN = 1_000;
@@ -21,6 +22,9 @@ const MOST_TEXT = 20_000;
 const ALONE = ['history', 'presence', 'unread'];
 
 export const dial = (to: Dialing, on: LinkEvents): Link => new Polls(to, on);
+
+/** Calls off a request. */
+type Cut = InstanceType<Platform['AbortController']>;
 
 interface PolledRoom {
   /** Of the `subscribe` that is not answered yet. */
@@ -43,7 +47,10 @@ class Polls implements Link {
   #changing = false;
   #sending = false;
   readonly #unsent: Command[] = [];
+  /** Calls off the poll that waits. */
   #abort: (() => void) | undefined;
+  /** Each request that is under way. */
+  readonly #running = new Set<Cut>();
 
   constructor(to: Dialing, on: LinkEvents) {
     this.#to = to;
@@ -82,7 +89,7 @@ class Polls implements Link {
 
   close(): void {
     this.#over = true;
-    this.#abort?.();
+    for (const cut of this.#running) cut.abort();
   }
 
   #end(code: number, reason: string, hint?: number): void {
@@ -124,10 +131,9 @@ class Polls implements Link {
         current = false;
         cut.abort();
       };
-      const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
       const taken = platform.setTimeout(() => this.#takenUp(), TAKEN_UP_WITHIN);
       try {
-        const { answer, body } = await this.#get([...this.#rooms], cut.signal);
+        const { answer, body } = await this.#get([...this.#rooms], cut);
         if (!current) return;
         if (answer.ok) {
           this.#take(body.messages ?? []);
@@ -138,7 +144,6 @@ class Polls implements Link {
       } catch (error) {
         if (current) this.#end(LOST, String(error));
       } finally {
-        platform.clearTimeout(late);
         platform.clearTimeout(taken);
       }
     }
@@ -151,7 +156,6 @@ class Polls implements Link {
     this.#sending = true;
     while (!this.#over && mayGo()) {
       const commands = this.#together();
-      const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
       try {
         const { answer, body } = await this.#fetch('/send', { method: 'POST', body: JSON.stringify(commands) });
         const { messages = commands.map(({ id }) => ({ type: 'error', id, ...body.error })), error } = body;
@@ -160,8 +164,6 @@ class Polls implements Link {
         else await this.#refused(answer, body);
       } catch (error) {
         this.#end(LOST, String(error));
-      } finally {
-        platform.clearTimeout(late);
       }
     }
     this.#sending = false;
@@ -180,28 +182,41 @@ class Polls implements Link {
     for (const message of messages) if (!this.#over) this.#on.message(message);
   }
 
-  async #get(rooms: [string, PolledRoom][], signal?: NativeSignal): Promise<{ answer: Answer; body: PollAnswer }> {
+  async #get(rooms: [string, PolledRoom][], cut?: Cut): Promise<{ answer: Answer; body: PollAnswer }> {
     const query = rooms.map(([room, { since }]) => {
       const from = since ? `&since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : '';
       return `room=${encodeURIComponent(room)}${from}`;
     });
-    return this.#fetch(`/poll?${query.join('&')}`, { signal });
+    return this.#fetch(`/poll?${query.join('&')}`, {}, cut);
   }
 
-  async #fetch(path: string, request: Parameters<Fetch>[1]): Promise<{ answer: Answer; body: PollAnswer }> {
+  async #fetch(
+    path: string,
+    request: Parameters<Fetch>[1],
+    cut: Cut = new platform.AbortController(),
+  ): Promise<{ answer: Answer; body: PollAnswer }> {
     const { endpoint, means } = this.#to;
     const fetch = means.fetch as Fetch;
-    const answer = await fetch(`${endpoint}${path}`, {
-      ...request,
-      cache: 'no-store',
-      credentials: 'include',
-      headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
-    });
-    const body = (await answer.json().catch(() => ({}))) as PollAnswer;
-    // A page to sign in to a network, or a firewall, speaks for no pod.
-    if (!body.messages && !body.error && ![429, 503].includes(answer.status))
-      throw new Error(`HTTP status ${answer.status}, not from a pod`);
-    return { answer, body };
+    this.#running.add(cut);
+    if (this.#over) cut.abort();
+    const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
+    try {
+      const answer = await fetch(`${endpoint}${path}`, {
+        ...request,
+        cache: 'no-store',
+        credentials: 'include',
+        headers: this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` },
+        signal: cut.signal,
+      });
+      const body = (await answer.json().catch(() => ({}))) as PollAnswer;
+      // A page to sign in to a network, or a firewall, speaks for no pod.
+      if (!body.messages && !body.error && ![429, 503].includes(answer.status))
+        throw new Error(`HTTP status ${answer.status}, not from a pod`);
+      return { answer, body };
+    } finally {
+      platform.clearTimeout(late);
+      this.#running.delete(cut);
+    }
   }
 
   #take(messages: readonly Message[]): void {

@@ -7,7 +7,7 @@ import type { Clock } from './clock.js';
 import type { Link, LinkEvents, Transport } from './link.js';
 import type { Message } from './message.js';
 import { WELCOME_WITHIN } from './patience.js';
-import type { Means } from './platform.js';
+import { type Means, platform } from './platform.js';
 
 /** A way to a server. */
 export interface Candidate {
@@ -48,10 +48,10 @@ export interface Course {
   failed: LinkEvents['close'];
 }
 
-/** Begins; what it answers calls it off. */
-export function race(candidates: readonly Candidate[], course: Course): () => void {
+/** Begins, and takes the candidates over; what it answers calls it off. */
+export function race(waiting: Candidate[], course: Course): () => void {
   const { clock, means, token } = course;
-  const waiting = [...candidates].sort((one, other) => one.headStart - other.headStart);
+  waiting.sort((one, other) => one.headStart - other.headStart);
   const begun = clock.now() - (waiting[0]?.headStart ?? 0);
   /** Lets go of each attempt that is under way. */
   const running = new Set<() => void>();
@@ -118,13 +118,14 @@ export function race(candidates: readonly Candidate[], course: Course): () => vo
         { endpoint, token, means },
         {
           message: (message, datagram) => on.message(message, datagram),
-          close: (code, reason, hint) => on.close(code, reason, hint),
+          close: (...how) => on.close(...how),
         },
       );
     } catch (error) {
       on.close(LOST, String(error));
     }
   };
-  next();
+  // What fails at once is told once the caller can call this off, and what follows from it.
+  platform.queueMicrotask(next);
   return stop;
 }

@@ -135,7 +135,7 @@ export class Room {
         return this.#events(message, datagram);
       case 'gap':
         this.#move(message);
-        for (const follower of this.#begun()) this.#tell(follower, 'gap');
+        for (const follower of [...this.followers]) if (follower.started) this.#tell(follower, 'gap');
         return;
       default:
         for (const follower of [...this.followers]) follower.tell('message', message);
@@ -165,7 +165,7 @@ export class Room {
     if (message.code === 'already_subscribed') {
       this.#leave();
       again();
-    } else if (PASSING.includes(message.code ?? '')) {
+    } else if (PASSING.includes(message.code as string)) {
       this.#wire.later(this.#failures++, again);
     } else {
       this.#refuse(message);
@@ -173,8 +173,7 @@ export class Room {
   }
 
   #refuse({ code, message }: Message): void {
-    const text = message ?? 'taken out of it';
-    this.error = new RoomcastError(code as ServerErrorCode, text, { room: this.name });
+    this.error = new RoomcastError(code as ServerErrorCode, message ?? 'taken out of it', { room: this.name });
     this.#become('refused');
   }
 
@@ -193,17 +192,15 @@ export class Room {
     }
     const news = events.filter(({ offset = Infinity }) => retained || offset > known);
     const all = news.map((event) => eventOf(event, retained));
-    for (const follower of this.#begun()) if (!retained || follower.fresh) follower.events(all, epoch);
+    // One that has just come is told where the room is before it is told of anything else.
+    for (const follower of [...this.followers]) {
+      if (follower.started && (!retained || follower.fresh)) follower.events(all, epoch);
+    }
   }
 
   #tell(follower: Follower, why: Why): void {
     // A room that keeps nothing has no position to load from, and says that something will not come.
     follower.incomplete(why, this.position ?? { epoch: '', offset: 0 });
-  }
-
-  /** One that has just come is told where the room is before it is told of anything else. */
-  #begun(): Follower[] {
-    return [...this.followers].filter(({ started }) => started);
   }
 
   #move({ epoch, offset }: Message): void {

@@ -196,7 +196,7 @@ export function follow<Topics>(
           const { state, position, error: refusal } = self;
           if (state === 'joined' && position) resolve(position);
           else if (refusal) reject(refusal);
-          else if (state === 'ended') reject(error('aborted', 'the subscription ended'));
+          else if (state === 'ended') reject(error('aborted', 'ended'));
         };
         look();
         return add('change', look);

@@ -18,10 +18,10 @@ export const websocket: Transport = {
     socket.onmessage = ({ data }) => {
       let message: Message;
       try {
-        message = JSON.parse(String(data)) as Message;
-      } catch {
+        message = JSON.parse(data as string) as Message;
+      } catch (error) {
         close();
-        return on.close(LOST, 'no JSON');
+        return on.close(LOST, String(error));
       }
       on.message(message);
     };

@@ -28,6 +28,7 @@ export function dial({ endpoint, means }: Dialing, on: LinkEvents): Link {
 
 class Session implements Link {
   readonly #on: LinkEvents;
+  readonly #cut = new platform.AbortController();
   #over = false;
   #transport: WebTransportLike | undefined;
   #write: ((bytes: Uint8Array) => Promise<void>) | undefined;
@@ -37,7 +38,7 @@ class Session implements Link {
   }
 
   async open(endpoint: string, fetch: Fetch): Promise<void> {
-    const answer = await fetch(`${endpoint}/certificate-hashes`, { cache: 'no-store' });
+    const answer = await fetch(`${endpoint}/certificate-hashes`, { cache: 'no-store', signal: this.#cut.signal });
     const { port, hashes } = (await answer.json()) as CertificateHashes;
     if (this.#over) return;
     if (!port) throw new Error('this pod has no WebTransport');
@@ -80,6 +81,7 @@ class Session implements Link {
 
   close(): void {
     this.#over = true;
+    this.#cut.abort();
     try {
       this.#transport?.close({ closeCode: 1000, reason: '' });
     } catch {

@@ -1,0 +1,200 @@
+// Nothing that the TypeScript client waits for may last for ever, and nothing that it began outlives its end.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { until } from '../support/process.js';
+import { load } from '../support/typescript.js';
+
+const { Client } = await load('index');
+const { commands } = await load('commands');
+const { explain } = await load('explain');
+const { TestClock, TestPod, settled } = await load('testing');
+const webtransport = await load('webtransport');
+
+function world(options = {}) {
+  const clock = new TestClock();
+  const pod = new TestPod({ clock });
+  const client = new Client({ url: 'https://pod', transports: [pod.transport], clock, storage: null, ...options });
+  return { clock, pod, client };
+}
+
+test('a token that does not come is given up, and asked for again', async () => {
+  let calls = 0;
+  let hangs = true;
+  const { clock, client } = world({ token: () => (++calls && hangs ? new Promise(() => {}) : 'good') });
+  const subscription = client.subscribe('r');
+  await clock.advance(29_999);
+  // It may be slow, and is not asked twice meanwhile.
+  client.wake();
+  await settled();
+  assert.deepEqual([client.state.kind, calls], ['connecting', 1]);
+  await clock.advance(1);
+  assert.match(explain(client, clock.date()), /^Not connected: .*no token: Error: too slow/);
+  hangs = false;
+  await clock.advance(250);
+  assert.deepEqual([subscription.state, calls], ['joined', 2]);
+  client.close();
+});
+
+test('a newer token that does not come in time is asked for again on the same connection', async () => {
+  let calls = 0;
+  const { clock, pod, client } = world({ token: () => (++calls === 2 ? new Promise(() => {}) : `good-${calls}`) });
+  await client.subscribe('r').joined();
+  pod.say({ type: 'refresh', expires_at: clock.date() + 60_000 });
+  await clock.advance(40_000);
+  assert.deepEqual([calls, client.attempts.length], [3, 1]);
+  assert.deepEqual(pod.commands.at(-1).token, 'good-3');
+  client.close();
+});
+
+test('a connection that never says whether it takes the token is lost, whatever interval the server named', async () => {
+  const { clock, pod, client } = world({ token: 'good' });
+  pod.tamper = ({ ping_interval, ...message }) => (message.type === 'welcome' ? message : undefined);
+  client.connect();
+  await clock.advance(19_999);
+  assert.deepEqual([client.state.kind, client.attempts.length, pod.connections], ['connecting', 1, 1]);
+  await clock.advance(1);
+  assert.deepEqual([client.state.kind, pod.connections], ['waiting', 0]);
+  pod.tamper = undefined;
+  await clock.advance(250);
+  assert.equal(client.state.kind, 'open');
+  client.close();
+});
+
+test('a server that is slow to take the token, and alive, is waited for', async () => {
+  const { clock, pod, client } = world({ token: 'good' });
+  let done;
+  pod.tamper = (message) => (message.type === 'done' ? void (done = message) : message);
+  client.connect();
+  await clock.advance(120_000);
+  assert.deepEqual([client.state.kind, client.attempts.length], ['connecting', 1]);
+  pod.say(done);
+  await settled();
+  assert.equal(client.state.kind, 'open');
+  client.close();
+});
+
+test('a client whose connections are cut again and again is back within 2 s, and not within 30', async () => {
+  const { clock, pod, client } = world();
+  client.connect();
+  await settled();
+  clock.chance = 0.999;
+  for (let time = 0; time < 20; time++) {
+    pod.cut();
+    await clock.advance(2_000);
+    assert.equal(client.state.kind, 'open', `after ${time} cuts`);
+  }
+  client.close();
+});
+
+test('after a wake, the pauses between attempts are short again', async () => {
+  const { clock, pod, client } = world();
+  pod.isUp = false;
+  client.connect();
+  await clock.advance(600_000);
+  // A network is there, and its names and routes are not.
+  client.wake();
+  await settled();
+  pod.isUp = true;
+  await clock.advance(250);
+  assert.equal(client.state.kind, 'open');
+  client.close();
+});
+
+test('an attempt that fails as it begins has one pause, which a wake calls off', async () => {
+  const { clock, pod } = world();
+  let dialled = 0;
+  let isForbidden = true;
+  const transport = {
+    ...pod.transport,
+    dial(to, on) {
+      dialled += 1;
+      if (isForbidden) throw new DOMException('not from this page', 'SecurityError');
+      return pod.transport.dial(to, on);
+    },
+  };
+  const client = new Client({ url: 'https://pod', transports: [transport], clock, storage: null });
+  client.connect();
+  await settled();
+  for (let time = 0; time < 20; time++) {
+    client.wake();
+    await settled();
+  }
+  assert.equal(client.state.kind, 'waiting');
+  const before = dialled;
+  await clock.advance(600_000);
+  assert.ok(dialled - before < 60, `${dialled - before} attempts in ten minutes`);
+  isForbidden = false;
+  client.wake();
+  await settled();
+  const { connection } = client.state;
+  await clock.advance(60_000);
+  assert.deepEqual([client.state.kind, client.state.connection], ['open', connection]);
+  client.close();
+});
+
+/** A `fetch` that answers what a test says, lets all else wait, and knows what waits. */
+function network() {
+  const answers = {};
+  const waiting = new Set();
+  const fetch = (url, { signal }) => {
+    const path = url.replace('https://pod', '');
+    if (answers[path])
+      return Promise.resolve({ ok: true, status: 200, headers: new Map(), json: async () => answers[path] });
+    const one = { path };
+    waiting.add(one);
+    return new Promise((_, reject) => {
+      const abort = () => {
+        waiting.delete(one);
+        reject(signal.reason);
+      };
+      if (signal.aborted) abort();
+      signal.addEventListener('abort', abort);
+    });
+  };
+  return { fetch, answers, waits: () => [...waiting].map(({ path }) => path) };
+}
+
+test('over long-polls, no request outlives an attempt or a connection', async () => {
+  const { fetch, answers, waits } = network();
+  const { client } = world({ transports: ['poll'], fetch, clock: undefined });
+  const comes = (path) =>
+    until(
+      () => waits().includes(path),
+      5_000,
+      () => `${path} is not among ${waits()}`,
+    );
+  client.connect();
+  await comes('/poll?');
+  client.close();
+  assert.deepEqual(waits(), [], 'an attempt');
+
+  answers['/poll?'] = { messages: [] };
+  client.connect();
+  client.subscribe('r');
+  await comes('/poll?room=r');
+  client.close();
+  assert.deepEqual(waits(), [], 'a poll');
+
+  client.connect();
+  await until(() => client.state.kind === 'open', 5_000, 'it does not open');
+  const sent = assert.rejects(commands(client).publish('r', 't', 1), { code: 'unknown' });
+  await comes('/send');
+  answers['/poll?'] = undefined;
+  client.wake();
+  await comes('/poll?');
+  client.close();
+  await sent;
+  assert.deepEqual(waits(), [], 'a command, and the question whether the server is there');
+});
+
+test('over WebTransport, what is asked before there is a session does not outlive the attempt', async () => {
+  const { fetch, waits } = network();
+  const closed = [];
+  const link = webtransport.dial({ endpoint: 'https://pod', means: { fetch } }, { close: (code) => closed.push(code) });
+  assert.deepEqual(waits(), ['/certificate-hashes']);
+  link.close();
+  await settled();
+  assert.deepEqual([waits(), closed], [[], []]);
+});
