@@ -64,6 +64,18 @@ impl FleetQuestion {
     }
 }
 
+impl FleetAnswer {
+    /// The users that it says are there.
+    #[must_use]
+    pub fn users(&self) -> Vec<&str> {
+        match self {
+            Self::Present(users) => users.iter().map(|user| &**user).collect(),
+            Self::Connections(list) => list.entries.iter().filter_map(|entry| entry.user.as_deref()).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
 /// The answers of the other pods.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct FleetAnswers {
@@ -84,6 +96,8 @@ pub trait Respond: Send + Sync {
 pub trait Control: Send + Sync {
     /// This pod's name: 16 hexadecimal digits, new at each start.
     fn pod(&self) -> &str;
+    /// Whether a pod of the fleet has that name, this one included, as far as is known. Never waits.
+    fn is_pod(&self, name: &str) -> bool;
     /// Where a pod's internal listener is, as `HOST:PORT`. `None`: there is no such pod any more, or it does not say
     /// (`advertise`).
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>>;

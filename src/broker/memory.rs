@@ -335,6 +335,10 @@ impl Control for MemoryBroker {
         &self.pod
     }
 
+    fn is_pod(&self, name: &str) -> bool {
+        name == self.pod
+    }
+
     fn address<'a>(&'a self, _: &'a str) -> Answer<'a, Option<String>> {
         ready(Ok(None))
     }

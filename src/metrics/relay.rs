@@ -28,6 +28,10 @@ pub struct RelayMetrics {
     pub refused_publish: Counter,
     /// Refused: edges may not order.
     pub refused_orders: Counter,
+    /// Refused: the edge's name is another's.
+    pub refused_name: Counter,
+    /// Refused: what an edge said of its connections is no answer to the question, or names users without a token that it has shown.
+    pub refused_answer: Counter,
     /// Refused: there are as many links as there may be.
     pub refused_full: Counter,
     /// Refused: what was said is longer, or more, than may be said.
@@ -80,6 +84,8 @@ impl Default for RelayMetrics {
             refused_room: refused("room"),
             refused_publish: refused("publish"),
             refused_orders: refused("orders"),
+            refused_name: refused("name"),
+            refused_answer: refused("answer"),
             refused_full: refused("full"),
             refused_size: refused("size"),
             refused_members: refused("members"),
@@ -106,7 +112,7 @@ pub const RELAY_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_relay_calls_total", "Calls of edges that were carried out."),
     (
         "roomcast_relay_refused_total",
-        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, full, size, members, token, user, memory, waiting.",
+        "What edges asked for in vain, by reason: key, circle, hops, room, publish, orders, name, answer, full, size, members, token, user, memory, waiting.",
     ),
     ("roomcast_relay_cut_total", "Links of edges that this pod cut, by reason: silent, slow, words, limit."),
 ];

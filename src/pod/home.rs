@@ -8,8 +8,8 @@ use super::{edges::EdgeAccess, log::Log};
 use crate::{
     api::Tree,
     broker::{
-        Broker, Control, Deliver, Erasure,
-        relay::{Edges, Followers, Home, HomeBroker, HomeControl, HomeErasure, HomeStore},
+        Broker, Control, Deliver, Erasure, Presence,
+        relay::{Edges, Followers, Home, HomeBroker, HomeControl, HomeErasure, HomePresence, HomeStore},
     },
     config::Config,
     hub::Services,
@@ -46,30 +46,33 @@ pub(super) struct HubSeams {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) control: Arc<dyn Control>,
     pub(super) erasure: Arc<dyn Erasure>,
-    homestead: Option<(Homestead, Arc<HomeControl>, Arc<dyn Broker>)>,
+    pub(super) presence: Arc<dyn Presence>,
+    homestead: Option<(Homestead, Arc<HomeControl>, Arc<HomePresence>, Arc<dyn Broker>)>,
 }
 
 impl HubSeams {
     /// `broker`: the log's, and what looks at what is published to it: by edges, too.
     pub(super) fn new(log: &Log, broker: Arc<dyn Broker>, homestead: Option<Homestead>) -> Self {
-        let (control, erasure) = (log.control(), log.erasure());
-        let Some(homestead) = homestead else { return Self { broker, control, erasure, homestead: None } };
+        let (control, erasure, presence) = (log.control(), log.erasure(), log.presence());
+        let Some(homestead) = homestead else { return Self { broker, control, erasure, presence, homestead: None } };
         let followers = &homestead.followers;
         let with_edges = Arc::new(HomeControl::new(control, Arc::clone(&homestead.edges)));
+        let members = Arc::new(HomePresence::new(presence));
         Self {
             broker: Arc::new(HomeBroker::new(Arc::clone(&broker), Arc::clone(followers))),
             control: Arc::clone(&with_edges) as _,
             erasure: Arc::new(HomeErasure::new(erasure, Arc::clone(&broker), Arc::clone(followers))),
-            homestead: Some((homestead, with_edges, broker)),
+            presence: Arc::clone(&members) as _,
+            homestead: Some((homestead, with_edges, members, broker)),
         }
     }
 
     /// The home, once the pod's services are there.
     pub(super) fn home(self, services: &Arc<Services>, log: &Log) -> Option<Arc<Home>> {
-        let (Homestead { followers, edges, metrics }, control, broker) = self.homestead?;
+        let (Homestead { followers, edges, metrics }, control, presence, broker) = self.homestead?;
         let store = HomeStore {
             broker,
-            presence: log.presence(),
+            presence,
             values: log.values(),
             acks: log.acks(),
             erasure: Arc::clone(&services.erasure),

@@ -234,7 +234,7 @@ impl Pod {
             policies: Arc::clone(&policies),
             broker: Arc::clone(&seams.broker),
             absent,
-            presence: log.presence(),
+            presence: Arc::clone(&seams.presence),
             user_presence,
             user_writes: Arc::default(),
             author_notes: AuthorNotes::default(),

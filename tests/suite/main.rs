@@ -47,6 +47,7 @@ mod shared_log;
 mod signals;
 mod slow;
 mod status;
+mod taken_edge;
 mod tls;
 mod token_lookup;
 mod tokens;

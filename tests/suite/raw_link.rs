@@ -147,10 +147,16 @@ pub fn hello(pod: &str) -> Value {
 
 /// An edge that a home takes in.
 pub async fn raw_edge(home: &Pod, key: &str, pod: &str) -> RawLink {
-    let mut link = open(home.addresses().relay[0], key).await.unwrap();
-    link.say(&hello(pod)).await;
-    link.hear_of("welcome").await;
-    link
+    greeted(home, key, &hello(pod)).await.unwrap()
+}
+
+/// An edge that says this first. The error is why the home does not take it in.
+pub async fn greeted(home: &Pod, key: &str, hello: &Value) -> Result<RawLink, String> {
+    let mut link = open(home.addresses().relay[0], key).await?;
+    link.say(hello).await;
+    let said = link.hear().await?;
+    assert!(said.get("welcome").is_some(), "{said}");
+    Ok(link)
 }
 
 /// A home's listener.

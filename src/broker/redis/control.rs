@@ -102,6 +102,10 @@ impl Control for Redis {
         &self.state.pod.name
     }
 
+    fn is_pod(&self, name: &str) -> bool {
+        name == self.state.pod.name || self.state.leases.knows(name)
+    }
+
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
         let members = FleetMembers(Arc::clone(&self.state));
         Box::pin(async move { members.address_of(pod).await })

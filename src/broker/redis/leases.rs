@@ -95,6 +95,11 @@ impl Leases {
         !inner.is_trusted(lease, now) || inner.live.contains(pod)
     }
 
+    /// Whether a pod's lease ran at the last renewal.
+    pub(super) fn knows(&self, pod: &str) -> bool {
+        self.lock().live.contains(pod)
+    }
+
     /// Whether a pod has gone or said so, by what connection IDs carry of its number. In doubt it has not, and a newer list is asked for.
     pub(super) fn has_left(&self, pod: u64, lease: Duration, now: Instant) -> bool {
         let mut inner = self.lock();

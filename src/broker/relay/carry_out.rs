@@ -15,12 +15,15 @@ use super::{
     rules::{MOST_BYTES, MOST_COST, MOST_EVENTS, MOST_MEMBERS, check_publication},
 };
 use crate::{
-    broker::{BrokerError, Control as _, History, HistoryQuery},
+    broker::{BrokerError, Control as _, History, HistoryQuery, Presence as _},
     model::{DELETED, Event, Notice, Position, Publication, Room},
 };
 
 /// The longest that a question to the fleet waits for answers, whatever the edge says.
 const MOST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// About what the answers of many pods come to.
+const FLEET_ANSWERS: usize = 1024 * 1024;
 
 fn refused(why: impl Into<String>) -> BrokerError {
     BrokerError::Unavailable(why.into())
@@ -175,8 +178,14 @@ impl Home {
             }
             EdgeCall::AskOthers(question, within) => {
                 self.check_orders()?;
-                let within = within.min(MOST_PATIENCE);
-                store.control.ask_for_edge(&link.pod, &question, within).await.map(CallAnswer::Fleet)
+                let turn = place.turn_to_ask().await;
+                if !self.edges.has(link) {
+                    return Err(BrokerError::Unknown);
+                }
+                let answers = store.control.ask_for_edge(&link.pod, &question, within.min(MOST_PATIENCE)).await?;
+                drop(turn);
+                place.be_of(FLEET_ANSWERS).await;
+                Ok(CallAnswer::Fleet(answers))
             }
             EdgeCall::Address(pod) => store.control.address(&pod).await.map(CallAnswer::Address),
         }

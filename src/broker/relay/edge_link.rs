@@ -28,8 +28,9 @@ use tokio_tungstenite::{
 
 use super::{
     MAX_HOPS,
+    edge_names::LinkHolder,
     edge_session::EdgeSession,
-    edges::{EdgeLink, MOST_LINKS},
+    edges::{EdgeHello, EdgeLink, LinkRefusal, MOST_LINKS},
     home::Home,
     link_end::{CutReason, LinkEnd},
     message::{FromEdge, FromHome, Record, VERSION, check_pod, message, next_record},
@@ -38,7 +39,7 @@ use super::{
     taking_pace::TakingPace,
     user_check::tell_over,
 };
-use crate::model::UnixMillis;
+use crate::{broker::Control as _, model::UnixMillis};
 
 /// For how long a link may take nothing of a message.
 const STUCK: Duration = Duration::from_secs(10);
@@ -51,6 +52,12 @@ const SILENT: Duration = Duration::from_secs(10);
 
 /// For the first message.
 const HELLO: Duration = Duration::from_secs(10);
+
+/// The longest secret of an edge.
+const MOST_SECRET: usize = 64;
+
+/// Why a link ends whose key was taken away.
+const NO_KEY: &str = "its key is not one of `relay.keys` any more";
 
 /// How often it is looked whether a link may go on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -67,15 +74,26 @@ pub async fn serve_edge<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut writes, mut reads) = socket.split();
-    let pod = match timeout(HELLO, hello(&home, &mut reads)).await {
-        Ok(Ok(pod)) => pod,
+    let hello = match timeout(HELLO, hello(&home, &authorization, &mut reads)).await {
+        Ok(Ok(hello)) => hello,
         Ok(Err(why)) => return refuse(&mut writes, &why).await,
         Err(_) => return refuse(&mut writes, "no hello came").await,
     };
     let queue = Arc::new(OutQueue::new(home.access.queue_bytes(), Arc::clone(&home.memory)));
-    let Some(link) = home.edges.open(pod, Arc::clone(&queue), now) else {
-        home.metrics.refused_full.increment(1);
-        return refuse(&mut writes, &format!("this home has as many links as it takes, {MOST_LINKS}")).await;
+    let link = match home.edges.open(hello, Arc::clone(&queue), now) {
+        Ok(link) => link,
+        Err(LinkRefusal::Full) => {
+            home.metrics.refused_full.increment(1);
+            return refuse(&mut writes, &format!("this home has as many links as it takes, {MOST_LINKS}")).await;
+        }
+        Err(LinkRefusal::Name) => {
+            home.metrics.refused_name.increment(1);
+            return refuse(
+                &mut writes,
+                "the edge's name is in use: another one has shown it, with another key or secret",
+            )
+            .await;
+        }
     };
     drop(waiting);
     let open = OpenLink { home: &home, link: &link };
@@ -126,14 +144,14 @@ async fn refuse<S: Sink<Message> + Unpin>(writes: &mut S, why: &str) {
 }
 
 /// The edge's first message. The error is why it is refused.
-async fn hello<S>(home: &Home, reads: &mut S) -> Result<String, String>
+async fn hello<S>(home: &Home, authorization: &[u8], reads: &mut S) -> Result<EdgeHello, String>
 where
     S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
     let mut first = next_binary(reads).await.map_err(|end| end.why)?;
     let Ok(Some(Record::Message(json))) = next_record(&mut first) else { return Err("no hello came".to_owned()) };
-    let (version, pod) = match message(&json) {
-        Ok(FromEdge::Hello { version, pod, .. }) => (version, pod),
+    let (version, pod, secret) = match message(&json) {
+        Ok(FromEdge::Hello { version, pod, secret, .. }) => (version, pod, secret),
         Ok(_) => return Err("no hello came".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
@@ -141,10 +159,22 @@ where
         return Err(format!("the edge speaks version {version} of the link, this home version {VERSION}"));
     }
     check_pod(&pod).map_err(|_| "the edge has no name".to_owned())?;
+    // It may have been taken away since the request.
+    if !home.access.allows_key(Some(authorization)) {
+        home.metrics.refused_key.increment(1);
+        return Err(NO_KEY.to_owned());
+    }
+    if secret.len() > MOST_SECRET {
+        return Err("the edge's secret is longer than any is".to_owned());
+    }
     let ancestry = home.ancestry();
     if ancestry.pods.contains(&pod) {
         home.metrics.refused_circle.increment(1);
         return Err(format!("a circle: the edge {pod} is between this pod and the log"));
+    }
+    if home.store.control.is_pod(&pod) {
+        home.metrics.refused_name.increment(1);
+        return Err(format!("the edge's name is in use: {pod} is a pod of this home"));
     }
     if ancestry.hops > MAX_HOPS {
         home.metrics.refused_hops.increment(1);
@@ -154,7 +184,7 @@ where
         home.metrics.refused_memory.increment(1);
         return Err("this home is short of memory: come back later".to_owned());
     }
-    Ok(pod)
+    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret } })
 }
 
 /// The next binary message.
@@ -233,7 +263,7 @@ async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if !home.access.allows_key(Some(authorization)) {
-            return LinkEnd::of("its key is not one of `relay.keys` any more");
+            return LinkEnd::of(NO_KEY);
         }
         if home.access.rooms() != rooms {
             return LinkEnd::of("`relay.rooms` has changed");

@@ -21,8 +21,8 @@ const MOST: usize = 500_000;
 /// The most bytes that the members of one edge take.
 const MOST_BYTES: usize = 128 * 1024 * 1024;
 
-/// What one entry takes beside its texts.
-const ENTRY: usize = 128;
+/// What one entry takes beside its texts, here and among those of all writers ([`MemberClaims`](super::member_claims::MemberClaims)).
+const ENTRY: usize = 256;
 
 fn length(user: Option<&Arc<str>>) -> usize {
     user.map_or(0, |user| user.len())
@@ -218,13 +218,17 @@ impl EdgeMembers {
         all.remove(edge)
     }
 
-    /// Takes back the members of edges whose links were lost too long ago.
-    pub(super) fn sweep(&self, now: Instant) -> Vec<(Room, Member)> {
+    /// Takes back the members of edges whose links were lost too long ago, by edge.
+    pub(super) fn sweep(&self, now: Instant) -> Vec<(String, Vec<(Room, Member)>)> {
         let mut all = self.lock();
         let is_over = |known: &EdgeRooms| known.lost.is_some_and(|lost| now.duration_since(lost) >= GRACE);
         let over: Vec<String> =
             all.edges.iter().filter(|(_, known)| is_over(known)).map(|(edge, _)| edge.clone()).collect();
-        over.iter().flat_map(|edge| all.remove(edge)).collect()
+        let members = |edge: String| {
+            let gone = all.remove(&edge);
+            (edge, gone)
+        };
+        over.into_iter().map(members).collect()
     }
 }
 
@@ -296,7 +300,7 @@ mod tests {
         assert_eq!(gone, [member("c1")]);
         assert!(edges.sweep(now + 2 * GRACE).is_empty());
         edges.lost("e", 2, now);
-        assert_eq!(edges.sweep(now + GRACE), [(room, member("c2"))]);
+        assert_eq!(edges.sweep(now + GRACE), [("e".to_owned(), vec![(room, member("c2"))])]);
         assert!(edges.sweep(now + 2 * GRACE).is_empty());
     }
 

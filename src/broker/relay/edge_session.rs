@@ -64,7 +64,7 @@ fn room_bytes(room: &Room) -> usize {
 impl EdgeSession {
     /// Nothing yet.
     pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>) -> Self {
-        let places = Arc::new(LinkPlaces::new(Arc::clone(&home.answers), Arc::clone(&home.memory)));
+        let places = LinkPlaces::new(Arc::clone(&home.answers), Arc::clone(&home.memory));
         Self { home, link, rooms: HashMap::new(), room_bytes: 0, places, alive: Instant::now() }
     }
 
@@ -116,21 +116,21 @@ impl EdgeSession {
             }
             FromEdge::Lead(false) => {
                 link.leads.store(false, Ordering::Relaxed);
-                home.leave_all(home.members.end(&link.pod, link.number));
+                home.leave_all(&link.pod, home.members.end(&link.pod, link.number));
             }
             FromEdge::Join(room, member) => self.join(&room, &member),
             FromEdge::Leave(room, member) => {
                 if home.members.leave(&link.pod, link.number, &room, &member) {
-                    home.store.presence.leave(&room, &member);
+                    home.store.presence.leave_for(&link.pod, &room, &member);
                 }
             }
-            FromEdge::AllJoined => home.leave_all(home.members.told_all(&link.pod, link.number)),
+            FromEdge::AllJoined => home.leave_all(&link.pod, home.members.told_all(&link.pod, link.number)),
             FromEdge::Answer { id, said } => {
                 let is_small = bytes <= MOST_ANSWER;
                 if !is_small {
                     home.metrics.refused_size.increment(1);
                 }
-                link.answered(id, said.filter(|_| is_small));
+                home.take_answer(link, id, said.filter(|_| is_small));
             }
         }
         Ok(())
@@ -188,7 +188,7 @@ impl EdgeSession {
             return;
         }
         match home.members.join(&link.pod, link.number, room, member, home.memory.limit()) {
-            JoinOutcome::Known => home.store.presence.join(room, member),
+            JoinOutcome::Known => home.store.presence.join_for(&link.pod, room, member),
             JoinOutcome::Elsewhere => {}
             JoinOutcome::Full => home.metrics.refused_members.increment(1),
         }
@@ -201,6 +201,10 @@ impl EdgeSession {
         // Tasks are polled first in the order in which they were made: so calls keep their order.
         tokio::spawn(async move {
             let mut answer = places.for_answer(call.answer_bytes(home.access.event_bytes())).await;
+            // What has not begun when the link ends never does: its key may have been taken away.
+            if !home.edges.has(&link) {
+                return;
+            }
             let said = home.carry_out(&link, call, &mut answer).await;
             home.metrics.calls.increment(1);
             if !link.queue.send(&FromHome::Answered { id, said }) {

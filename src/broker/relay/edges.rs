@@ -10,20 +10,22 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::oneshot;
 
 use super::{
     edge_account::EdgeAccount,
+    edge_answer::EdgeAnswer,
+    edge_names::{EdgeNames, LinkHolder},
     message::{Ancestry, FromHome},
     out_queue::OutQueue,
     refusal_spell::RefusalSpell,
     vouched_users::VouchedUsers,
 };
 use crate::{
-    broker::{AckBounds, FleetAnswer, FleetQuestion},
+    broker::{AckBounds, FleetQuestion},
     model::{Room, Token, UnixMillis},
 };
 
@@ -62,6 +64,20 @@ pub trait RelayAccess: Send + Sync {
     fn ack_bounds(&self) -> AckBounds;
 }
 
+/// What an edge says of itself first.
+pub(super) struct EdgeHello {
+    /// Its name.
+    pub(super) pod: String,
+    /// Whose the name is.
+    pub(super) holder: LinkHolder,
+}
+
+/// A question that an edge has not answered yet.
+struct OpenQuestion {
+    question: Box<FleetQuestion>,
+    tell: oneshot::Sender<EdgeAnswer>,
+}
+
 /// The link of an edge.
 pub(super) struct EdgeLink {
     /// Its number on this pod.
@@ -80,44 +96,60 @@ pub(super) struct EdgeLink {
     pub(super) now: fn() -> UnixMillis,
     /// Whether orders reach the edge over it.
     pub(super) leads: AtomicBool,
-    asked: Mutex<HashMap<u64, oneshot::Sender<Option<FleetAnswer>>>>,
+    asked: Mutex<HashMap<u64, OpenQuestion>>,
     questions: AtomicU64,
 }
 
 impl EdgeLink {
-    /// Asks the edge. `None`: it did not answer in time, has no answer, or does not take what it is told.
-    pub(super) async fn ask(&self, question: &FleetQuestion, within: Duration) -> Option<FleetAnswer> {
+    /// Asks the edge. Nothing is said where it did not answer in time, has no answer, or does not take what it is told.
+    pub(super) async fn ask(&self, question: &FleetQuestion, within: Duration) -> EdgeAnswer {
         let id = self.questions.fetch_add(1, Ordering::Relaxed);
         let (tell, answer) = oneshot::channel();
         {
             let mut asked = self.asked();
             if asked.len() >= MOST_QUESTIONS || self.queue.is_flooded() {
-                return None;
+                return EdgeAnswer::default();
             }
-            asked.insert(id, tell);
+            asked.insert(id, OpenQuestion { question: Box::new(question.clone()), tell });
         }
         self.queue.send(&FromHome::Ask { id, question: Box::new(question.clone()) });
         let said = tokio::time::timeout(within, answer).await;
         self.asked().remove(&id);
-        said.ok()?.ok()?
+        said.ok().and_then(Result::ok).unwrap_or_default()
     }
 
-    /// The edge answered.
-    pub(super) fn answered(&self, id: u64, said: Option<FleetAnswer>) {
-        if let Some(tell) = self.asked().remove(&id) {
-            let _ = tell.send(said);
+    /// The edge answered. `judge`: what of it is an answer to the question.
+    pub(super) fn answered(&self, id: u64, judge: impl FnOnce(&FleetQuestion) -> EdgeAnswer) {
+        let open = self.asked().remove(&id);
+        if let Some(OpenQuestion { question, tell }) = open {
+            let _ = tell.send(judge(&question));
         }
     }
 
-    fn asked(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Option<FleetAnswer>>>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<u64, OpenQuestion>> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why there is no further link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LinkRefusal {
+    /// There are [`MOST_LINKS`].
+    Full,
+    /// Its name is another edge's.
+    Name,
+}
+
+#[derive(Default)]
+struct LinkTable {
+    by_number: HashMap<u64, Arc<EdgeLink>>,
+    names: EdgeNames,
 }
 
 /// The links of all edges.
 #[derive(Default)]
 pub struct Edges {
-    links: Mutex<HashMap<u64, Arc<EdgeLink>>>,
+    links: Mutex<LinkTable>,
     given: AtomicU64,
     /// The bytes that the rooms of all links take.
     pub(super) room_bytes: AtomicUsize,
@@ -126,15 +158,24 @@ pub struct Edges {
 }
 
 impl Edges {
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<EdgeLink>>> {
+    fn lock(&self) -> MutexGuard<'_, LinkTable> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A link that has begun. `now`: the time (ms). `None`: there are [`MOST_LINKS`].
-    pub(super) fn open(&self, pod: String, queue: Arc<OutQueue>, now: fn() -> UnixMillis) -> Option<Arc<EdgeLink>> {
+    /// A link that has begun. `now`: the time (ms).
+    pub(super) fn open(
+        &self,
+        hello: EdgeHello,
+        queue: Arc<OutQueue>,
+        now: fn() -> UnixMillis,
+    ) -> Result<Arc<EdgeLink>, LinkRefusal> {
+        let EdgeHello { pod, holder } = hello;
         let mut links = self.lock();
-        if links.len() >= MOST_LINKS {
-            return None;
+        if links.by_number.len() >= MOST_LINKS {
+            return Err(LinkRefusal::Full);
+        }
+        if !links.names.take(&pod, &holder, Instant::now()) {
+            return Err(LinkRefusal::Name);
         }
         let number = self.given.fetch_add(1, Ordering::Relaxed);
         let link = Arc::new(EdgeLink {
@@ -149,37 +190,42 @@ impl Edges {
             asked: Mutex::default(),
             questions: AtomicU64::new(0),
         });
-        links.insert(number, Arc::clone(&link));
-        Some(link)
+        links.by_number.insert(number, Arc::clone(&link));
+        Ok(link)
     }
 
     /// It has ended.
     pub(super) fn close(&self, link: &EdgeLink) {
-        self.lock().remove(&link.number);
+        {
+            let mut links = self.lock();
+            if links.by_number.remove(&link.number).is_some() {
+                links.names.give(&link.pod, Instant::now());
+            }
+        }
         link.queue.close();
         link.asked().clear();
     }
 
     /// Whether a link has not ended.
     pub(super) fn has(&self, link: &EdgeLink) -> bool {
-        self.lock().contains_key(&link.number)
+        self.lock().by_number.contains_key(&link.number)
     }
 
     /// How many links there are.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.lock().len()
+        self.lock().by_number.len()
     }
 
     /// All of them.
     pub(super) fn all(&self) -> Vec<Arc<EdgeLink>> {
-        self.lock().values().cloned().collect()
+        self.lock().by_number.values().cloned().collect()
     }
 
     /// The links over which orders reach edges, one an edge; but not to `except`.
     pub(super) fn leading(&self, except: Option<&str>) -> Vec<Arc<EdgeLink>> {
         let mut by_pod: HashMap<String, Arc<EdgeLink>> = HashMap::new();
-        for link in self.lock().values() {
+        for link in self.lock().by_number.values() {
             if !link.leads.load(Ordering::Relaxed) || except == Some(link.pod.as_str()) {
                 continue;
             }
@@ -194,7 +240,7 @@ impl Edges {
 
     /// Tells every edge which pods stand between it and the log.
     pub(super) fn tell_ancestry(&self, ancestry: &Ancestry) {
-        for link in self.lock().values() {
+        for link in self.lock().by_number.values() {
             link.queue.send(&FromHome::Ancestry(ancestry.clone()));
         }
     }
@@ -210,35 +256,40 @@ mod tests {
         Arc::new(OutQueue::new(1_000, TestMemory::plenty()))
     }
 
+    fn open(edges: &Edges, secret: &str) -> Result<Arc<EdgeLink>, LinkRefusal> {
+        let holder = LinkHolder { authorization: b"key".to_vec(), secret: secret.to_owned() };
+        edges.open(EdgeHello { pod: "e".to_owned(), holder }, queue(), || 0)
+    }
+
     #[test]
     fn there_are_so_many_links_and_no_more() {
         let edges = Edges::default();
-        let links: Vec<_> = (0..MOST_LINKS).map(|_| edges.open("e".to_owned(), queue(), || 0).unwrap()).collect();
-        assert!(edges.open("e".to_owned(), queue(), || 0).is_none());
+        let links: Vec<_> = (0..MOST_LINKS).map(|_| open(&edges, "own").unwrap()).collect();
+        assert_eq!(open(&edges, "own").err(), Some(LinkRefusal::Full));
         edges.close(&links[0]);
-        assert!(edges.open("e".to_owned(), queue(), || 0).is_some());
+        assert_eq!(open(&edges, "other").err(), Some(LinkRefusal::Name));
+        assert!(open(&edges, "own").is_ok());
     }
 
     #[tokio::test]
     async fn an_edge_that_answers_nothing_holds_a_bounded_number_of_questions() {
         let edges = Edges::default();
-        let link = edges.open("e".to_owned(), queue(), || 0).unwrap();
+        let link = open(&edges, "own").unwrap();
         let ask = || link.ask(&FleetQuestion::Stats, Duration::from_secs(60));
         let mut asked: Vec<_> = Vec::new();
         for _ in 0..2 * MOST_QUESTIONS {
             let mut question = Box::pin(ask());
-            let said = futures_util::future::poll_immediate(&mut question).await;
-            if said.is_none() {
+            if futures_util::future::poll_immediate(&mut question).await.is_none() {
                 asked.push(question);
             }
         }
         // What is not read counts, too: the queue has 1,000 bytes.
         assert!(asked.len() > 10 && asked.len() <= MOST_QUESTIONS, "{}", asked.len());
         assert!(link.queue.bytes() < 3_000, "{}", link.queue.bytes());
-        link.answered(999_999, None);
+        link.answered(999_999, |_| EdgeAnswer::default());
         edges.close(&link);
         for question in asked {
-            assert_eq!(question.await, None);
+            assert_eq!(question.await, EdgeAnswer::default());
         }
     }
 }

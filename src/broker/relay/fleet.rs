@@ -4,6 +4,7 @@
 //! as part of this pod's, where answers can be added.
 
 use std::{
+    collections::BTreeSet,
     future::Future,
     pin::Pin,
     sync::{Arc, OnceLock},
@@ -12,7 +13,7 @@ use std::{
 
 use futures_util::future::join_all;
 
-use super::edges::Edges;
+use super::{edge_answer::EdgeAnswer, edges::Edges};
 use crate::broker::{Answer, BrokerError, Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 
 /// How long edges are waited for, where another pod of the fleet waits for this one.
@@ -43,11 +44,12 @@ impl HomeControl {
         let ask = links.iter().map(|link| async move { (link.pod.clone(), link.ask(question, within).await) });
         let (answers, edges) = tokio::join!(self.own.ask_others(question, within), join_all(ask));
         let mut answers = answers?;
-        for (pod, said) in edges {
-            match said {
-                Some(said) => answers.said.push((pod, said)),
-                None => answers.silent.push(pod),
+        for (pod, EdgeAnswer { said, is_whole }) in edges {
+            // What it was not believed may be so all the same.
+            if !is_whole {
+                answers.silent.push(pod.clone());
             }
+            answers.said.extend(said.map(|said| (pod, said)));
         }
         Ok(answers)
     }
@@ -78,6 +80,10 @@ impl HomeControl {
 impl Control for HomeControl {
     fn pod(&self) -> &str {
         self.own.pod()
+    }
+
+    fn is_pod(&self, name: &str) -> bool {
+        self.own.is_pod(name)
     }
 
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
@@ -115,21 +121,28 @@ impl Respond for WithEdges {
         Box::pin(async move {
             let edges = join_all(links.iter().map(|link| link.ask(&ask, EDGES_WITHIN)));
             let (own, edges) = tokio::join!(own, edges);
-            Some(edges.into_iter().flatten().fold(own?, added))
+            Some(edges.into_iter().filter_map(|edge| edge.said).fold(own?, added))
         })
     }
 }
 
 /// Whether answers of several pods make one.
 fn is_added(question: &FleetQuestion) -> bool {
-    matches!(question, FleetQuestion::Order(_) | FleetQuestion::Users(_) | FleetQuestion::Erase(_))
+    matches!(
+        question,
+        FleetQuestion::Order(_) | FleetQuestion::Users(_) | FleetQuestion::Erase(_) | FleetQuestion::Present(_)
+    )
 }
 
-/// One answer of two: the connections of both.
+/// One answer of two: the connections, or the users, of both.
 fn added(one: FleetAnswer, other: FleetAnswer) -> FleetAnswer {
     match (one, other) {
         (FleetAnswer::Done(one), FleetAnswer::Done(other)) => {
             FleetAnswer::Done(one.into_iter().chain(other).reduce(|all, some| all + some))
+        }
+        (FleetAnswer::Present(one), FleetAnswer::Present(other)) => {
+            let all: BTreeSet<Box<str>> = one.into_iter().chain(other).collect();
+            FleetAnswer::Present(all.into_iter().collect())
         }
         (one, _) => one,
     }
@@ -140,11 +153,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_of_several_pods_are_added() {
+    fn connections_and_users_of_several_pods_are_added() {
         let done = FleetAnswer::Done;
         assert_eq!(added(done(None), done(None)), done(None));
         assert_eq!(added(done(Some(1)), done(None)), done(Some(1)));
         assert_eq!(added(done(None), done(Some(2))), done(Some(2)));
         assert_eq!(added(done(Some(1)), done(Some(2))), done(Some(3)));
+        let present = |users: &[&str]| FleetAnswer::Present(users.iter().map(|user| (*user).into()).collect());
+        assert_eq!(added(present(&["bob"]), present(&["ann", "bob"])), present(&["ann", "bob"]));
     }
 }

@@ -9,11 +9,11 @@ use std::{
 };
 
 use super::{
-    Edges, Followers, HomeControl, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, message::Ancestry,
+    Edges, Followers, HomeControl, HomePresence, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, message::Ancestry,
     pod_answers::PodAnswers, pod_memory::PodMemory,
 };
 use crate::{
-    broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue, Presence},
+    broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue},
     metrics::RelayMetrics,
     model::{Deletion, Member, Notice, Position, Publication, Retained, Room, Signal},
 };
@@ -26,7 +26,7 @@ pub struct HomeStore {
     /// Rooms.
     pub broker: Arc<dyn Broker>,
     /// Their members.
-    pub presence: Arc<dyn Presence>,
+    pub presence: Arc<HomePresence>,
     /// Values.
     pub values: Arc<dyn KeyValue>,
     /// What users have read.
@@ -95,8 +95,8 @@ impl Home {
 
     /// To be called several times a second: takes back members of edges that are gone, and tells edges of others between them and the log.
     pub fn tick(&self, now: Instant) {
-        for (room, member) in self.members.sweep(now) {
-            self.store.presence.leave(&room, &member);
+        for (edge, members) in self.members.sweep(now) {
+            self.leave_all(&edge, members);
         }
         let newest = (self.read_above)();
         let has_changed = {
@@ -111,9 +111,9 @@ impl Home {
         self.metrics.show_edges(self.edges.count());
     }
 
-    pub(super) fn leave_all(&self, members: Vec<(Room, Member)>) {
+    pub(super) fn leave_all(&self, edge: &str, members: Vec<(Room, Member)>) {
         for (room, member) in members {
-            self.store.presence.leave(&room, &member);
+            self.store.presence.leave_for(edge, &room, &member);
         }
     }
 }

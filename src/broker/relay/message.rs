@@ -39,6 +39,9 @@ pub enum FromEdge {
         pod: String,
         /// The program's version, for people.
         release: String,
+        /// What the edge has drawn by lot at its start, the same over all of its links: its name is in use by no other meanwhile.
+        #[serde(default)]
+        secret: String,
     },
     /// Deliver a room, under this number. Repeating it has the home say again where the room stands.
     Follow {

@@ -16,15 +16,19 @@ pub mod call;
 mod carry_out;
 pub mod delivered;
 mod edge_account;
+mod edge_answer;
 mod edge_link;
 mod edge_members;
+mod edge_names;
 mod edge_session;
 mod edges;
 mod fleet;
 mod followers;
 mod home;
+mod home_presence;
 mod link_end;
 mod link_places;
+mod member_claims;
 pub mod message;
 pub mod out_queue;
 mod pod_answers;
@@ -41,6 +45,7 @@ pub use edges::{Edges, RelayAccess, VouchedUser};
 pub use fleet::HomeControl;
 pub use followers::Followers;
 pub use home::{Home, HomeBroker, HomeErasure, HomeStore};
+pub use home_presence::HomePresence;
 
 /// The subprotocol of the link, and its version: a home speaks no other.
 pub const RELAY_PROTOCOL: &str = "roomcast.relay.v1";

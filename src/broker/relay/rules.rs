@@ -184,8 +184,8 @@ impl EdgeCall {
             }
             Self::Kept(..) => MOST_PARTS * NAMES,
             Self::Get(_) | Self::Take(_) | Self::Claim(..) => most + most / 3,
-            // The rooms in which a user wrote; what many pods said.
-            Self::ForgetUser(..) | Self::AskOthers(..) => 1024 * 1024,
+            // The rooms in which a user wrote. What other pods say has its place once they have said it.
+            Self::ForgetUser(..) => 1024 * 1024,
             _ => 0,
         }
     }

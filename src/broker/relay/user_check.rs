@@ -5,8 +5,16 @@
 
 use std::time::Duration;
 
-use super::{edges::EdgeLink, home::Home, message::FromHome};
-use crate::{broker::BrokerError, model::Token};
+use super::{
+    edge_answer::{EdgeAnswer, EdgeStanding},
+    edges::EdgeLink,
+    home::Home,
+    message::FromHome,
+};
+use crate::{
+    broker::{BrokerError, FleetAnswer},
+    model::Token,
+};
 
 /// For how long a link is not read after a token that is not good.
 const BAD_TOKEN_PAUSE: Duration = Duration::from_millis(1);
@@ -51,6 +59,24 @@ impl Home {
         Err(BrokerError::NoToken(user.chars().take(255).collect::<String>().into()))
     }
 
+    /// Takes an edge's answer to a question of the fleet, as far as it is believed.
+    pub(super) fn take_answer(&self, link: &EdgeLink, id: u64, said: Option<FleetAnswer>) {
+        let now = (link.now)();
+        let standing = EdgeStanding {
+            pod: &link.pod,
+            may_have: &|room| self.access.allows_room(room),
+            speaks_of: &|user| !self.access.wants_tokens() || link.users.has(user, now),
+        };
+        link.answered(id, |question| {
+            let Some(said) = said else { return EdgeAnswer::default() };
+            let answer = standing.believed(question, said);
+            if !answer.is_whole {
+                self.metrics.refused_answer.increment(1);
+            }
+            answer
+        });
+    }
+
     /// To be called now and then: takes back members whose users' tokens have ended, and asks for tokens again once the keys are others.
     pub(super) fn review_users(&self, link: &EdgeLink, keys: &mut (u64, u64)) {
         let now = (link.now)();
@@ -68,7 +94,7 @@ impl Home {
         }
         let ended = link.users.sweep(now);
         if !ended.is_empty() {
-            self.leave_all(self.members.without(&link.pod, link.number, &ended));
+            self.leave_all(&link.pod, self.members.without(&link.pod, link.number, &ended));
         }
     }
 }

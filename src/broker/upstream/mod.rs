@@ -39,6 +39,7 @@ mod sound;
 mod state;
 mod status;
 mod tail;
+mod token_showing;
 mod user_tokens;
 
 use std::{
@@ -98,9 +99,10 @@ impl Upstream {
         memory: Arc<dyn PodMemory>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let number = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?;
+        let lot = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+        let (name, secret) = (format!("{:016x}", lot()?), format!("{:016x}{:016x}", lot()?, lot()?));
         let rooms = FollowedRooms::new(settings.urls.clone(), settings.tail_bytes, deliver);
-        let state = Arc::new(EdgeState::new(settings, format!("{number:016x}"), policies, rooms, metrics, memory));
+        let state = Arc::new(EdgeState::new(settings, (name, secret), policies, rooms, metrics, memory));
         let (stop, mut stopped) = watch::channel(false);
         let own = Arc::clone(&state);
         let thread = std::thread::Builder::new().name("upstream".into()).spawn(move || {

@@ -28,7 +28,7 @@ use super::{
     state::{EdgeState, own_now},
 };
 use crate::broker::{
-    Delivery, FleetQuestion,
+    Delivery, FleetAnswer, FleetQuestion,
     relay::{
         MAX_HOPS,
         delivered::decode,
@@ -91,8 +91,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let (mut writes, mut reads) = socket.split();
-    let hello =
-        FromEdge::Hello { version: VERSION, pod: state.pod.clone(), release: env!("CARGO_PKG_VERSION").to_owned() };
+    let (pod, secret, release) = (state.pod.clone(), state.secret.clone(), env!("CARGO_PKG_VERSION").to_owned());
+    let hello = FromEdge::Hello { version: VERSION, pod, release, secret };
     let Some(hello) = message_record(&hello) else { return "there is no hello".to_owned() };
     if let Err(error) = writes.send(Message::Binary(hello)).await {
         return error.to_string();
@@ -278,12 +278,17 @@ fn answer(state: &Arc<EdgeState>, link: &Arc<HomeLink>, id: u64, question: Fleet
         state.metrics.refused_question.increment(1);
         return;
     };
-    let (answer, link) = (state.respond.get().map(|respond| respond.respond(question)), Arc::clone(link));
+    let answer = state.respond.get().map(|respond| respond.respond(question));
+    let (state, link) = (Arc::clone(state), Arc::clone(link));
     tokio::spawn(async move {
         let said = match answer {
             Some(answer) => answer.await,
             None => None,
         };
+        // The home wants tokens of the users that are named.
+        for user in said.iter().flat_map(FleetAnswer::users) {
+            link.show_token(user, &state.tokens);
+        }
         let fits = |record: &Bytes| record.len() <= link.largest;
         let record = message_record(&FromEdge::Answer { id, said }).filter(fits);
         if let Some(record) = record.or_else(|| message_record(&FromEdge::Answer { id, said: None })) {

@@ -164,6 +164,10 @@ impl Control for Upstream {
         &self.state.pod
     }
 
+    fn is_pod(&self, name: &str) -> bool {
+        name == self.state.pod
+    }
+
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
         let said = self.state.call(None, EdgeCall::Address(pod.to_owned()));
         Box::pin(async move {

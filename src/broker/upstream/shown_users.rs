@@ -15,13 +15,32 @@ use crate::model::Token;
 /// The most users.
 const MOST: usize = 500_000;
 
-/// How often a home may have all of them shown again at once. Meanwhile each is shown when something is done in its name.
+/// How often a home may have all of them shown again at once. Meanwhile each is shown when something is done in its name, and the others once
+/// that time is over: their members would go from lists otherwise, although they do nothing.
 const AGAIN_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Default)]
 struct ShownTable {
     users: HashSet<Box<str>>,
     again: Option<Instant>,
+    /// Those that the home wanted again too soon after the last time, and that were not shown since.
+    later: HashSet<Box<str>>,
+}
+
+impl ShownTable {
+    /// Shows those that have a token.
+    fn show_all(&mut self, all: HashSet<Box<str>>, tokens: &UserTokens, mut show: impl FnMut(Token)) {
+        for user in all {
+            if let Some(token) = tokens.of(&user) {
+                show(token);
+                self.users.insert(user);
+            }
+        }
+    }
+
+    fn may_show_all(&self, now: Instant) -> bool {
+        self.again.is_none_or(|again| now.duration_since(again) >= AGAIN_EVERY)
+    }
 }
 
 /// The users of one link.
@@ -44,6 +63,7 @@ impl ShownUsers {
             table.users.clear();
         }
         table.users.insert(user.into());
+        table.later.remove(user);
         show(token);
     }
 
@@ -56,25 +76,31 @@ impl ShownUsers {
     }
 
     /// The home wants all of them again.
-    pub(super) fn show_again(&self, tokens: &UserTokens, now: Instant, mut show: impl FnMut(Token)) {
+    pub(super) fn show_again(&self, tokens: &UserTokens, now: Instant, show: impl FnMut(Token)) {
         let mut table = self.lock();
-        if table.again.is_some_and(|again| now.duration_since(again) < AGAIN_EVERY) {
-            table.users.clear();
-            return;
+        let shown = std::mem::take(&mut table.users);
+        table.later.extend(shown);
+        Self::show_due(&mut table, tokens, now, show);
+    }
+
+    /// To be called now and then: shows those that a home wanted again, once it may have them.
+    pub(super) fn show_later(&self, tokens: &UserTokens, now: Instant, show: impl FnMut(Token)) {
+        Self::show_due(&mut self.lock(), tokens, now, show);
+    }
+
+    fn show_due(table: &mut ShownTable, tokens: &UserTokens, now: Instant, show: impl FnMut(Token)) {
+        if !table.later.is_empty() && table.may_show_all(now) {
+            table.again = Some(now);
+            let later = std::mem::take(&mut table.later);
+            table.show_all(later, tokens, show);
         }
-        table.again = Some(now);
-        table.users.retain(|user| match tokens.of(user) {
-            Some(token) => {
-                show(token);
-                true
-            }
-            None => false,
-        });
     }
 
     /// The home knows no token of a user, or it has ended.
     pub(super) fn forget(&self, user: &str) {
-        self.lock().users.remove(user);
+        let mut table = self.lock();
+        table.users.remove(user);
+        table.later.remove(user);
     }
 
     /// The tokens of these have ended.
@@ -83,6 +109,7 @@ impl ShownUsers {
             let mut table = self.lock();
             users.iter().for_each(|user| {
                 table.users.remove(&**user);
+                table.later.remove(&**user);
             });
         }
     }
@@ -110,6 +137,11 @@ mod tests {
             shown.show_again(&tokens, now, |token| said.push(token.reveal().to_owned()));
             said
         };
+        let later = |now| {
+            let mut said = Vec::new();
+            shown.show_later(&tokens, now, |token| said.push(token.reveal().to_owned()));
+            said
+        };
         assert!(shows("ann").is_empty(), "there is none");
         assert!(tokens.put(&"ann".into(), &Token::new("one"), Some(100), 0));
         assert!(renews("one").is_empty(), "none was shown before it");
@@ -120,8 +152,14 @@ mod tests {
         assert_eq!(again(now), ["one"]);
         assert!(again(now).is_empty(), "not so soon");
         assert_eq!(shows("ann"), ["one"], "but where it is needed");
+        assert!(later(now + AGAIN_EVERY).is_empty(), "it was shown since");
         assert_eq!(again(now + AGAIN_EVERY), ["one"]);
+        assert!(
+            again(now + AGAIN_EVERY).is_empty() && later(now + 2 * AGAIN_EVERY - Duration::from_millis(1)).is_empty()
+        );
+        assert_eq!(later(now + 2 * AGAIN_EVERY), ["one"], "although nothing is done in its name");
+        assert!(later(now + 9 * AGAIN_EVERY).is_empty() && shows("ann").is_empty());
         shown.forget_all(&["ann".into()]);
-        assert!(again(now + 2 * AGAIN_EVERY).is_empty());
+        assert!(again(now + 10 * AGAIN_EVERY).is_empty());
     }
 }

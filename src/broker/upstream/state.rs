@@ -41,7 +41,7 @@ use crate::{
     },
     config::Policies,
     metrics::UpstreamMetrics,
-    model::{Member, Policy, Room, Token, UnixMillis},
+    model::{Policy, Room, UnixMillis},
 };
 
 /// The most KiB that the calls under way hold.
@@ -68,13 +68,15 @@ pub(super) struct EdgeState {
     pub(super) settings: UpstreamSettings,
     /// This pod's name.
     pub(super) pod: String,
+    /// What its homes know it by, so that no other edge has its name.
+    pub(super) secret: String,
     pub(super) policies: Arc<ArcSwap<Policies>>,
     pub(super) rooms: FollowedRooms,
     pub(super) members: OwnMembers,
     /// What a home may ask for before it believes what is done in a user's name.
     pub(super) tokens: UserTokens,
     /// Whether the home refuses what is done in users' names now.
-    strangers: RefusalSpell,
+    pub(super) strangers: RefusalSpell,
     pub(super) metrics: UpstreamMetrics,
     pub(super) respond: OnceLock<Arc<dyn Respond>>,
     /// The account of each link.
@@ -99,7 +101,7 @@ pub(super) struct EdgeState {
 impl EdgeState {
     pub(super) fn new(
         settings: UpstreamSettings,
-        pod: String,
+        (pod, secret): (String, String),
         policies: Arc<ArcSwap<Policies>>,
         rooms: FollowedRooms,
         metrics: UpstreamMetrics,
@@ -110,6 +112,7 @@ impl EdgeState {
         Self {
             settings,
             pod,
+            secret,
             policies,
             rooms,
             members: OwnMembers::default(),
@@ -164,52 +167,6 @@ impl EdgeState {
             );
         }
         self.metrics.show_round_trip(std::time::Duration::from_millis(now.saturating_sub(sent)));
-    }
-
-    /// The home refused so much since it knows no good token of a user.
-    pub(super) fn users_refused(&self, count: u64) {
-        if count == 0 {
-            return;
-        }
-        self.metrics.users_refused.increment(count);
-        if self.strangers.note(count, own_now()) {
-            tracing::warn!(
-                "the home of this edge refuses what is done in users' names, since it was shown no token of theirs that it finds good: \
-                 does it verify tokens with the same keys (`tokens`, `relay.verify_users` there)?"
-            );
-        }
-    }
-
-    /// To be called now and then: lets go of tokens that have ended, and shows what those that are left hold.
-    pub(super) fn review_tokens(&self) {
-        let now = own_now();
-        let ended = self.tokens.forget(now);
-        for link in self.rooms.up().into_iter().filter_map(|index| self.rooms.link(index)) {
-            link.shown.forget_all(&ended);
-        }
-        let (bytes, dropped) = self.tokens.usage();
-        self.metrics.show_tokens(bytes, dropped);
-        if let Some(refused) = self.strangers.over(now) {
-            tracing::info!(refused, "the home of this edge refuses nothing in users' names any more");
-        }
-    }
-
-    /// A user's token was found good.
-    pub(super) fn saw_token(&self, user: &Arc<str>, token: &Token, expires_at: Option<UnixMillis>) {
-        if !self.tokens.put(user, token, expires_at, own_now()) {
-            return;
-        }
-        for link in self.rooms.up().into_iter().filter_map(|index| self.rooms.link(index)) {
-            link.renew_token(user, token);
-        }
-    }
-
-    /// Tells the home of a member that came.
-    pub(super) fn tell_join(&self, link: &HomeLink, room: &Room, member: &Member) {
-        if let Some(user) = &member.user {
-            link.show_token(user, &self.tokens);
-        }
-        link.queue.send(&FromEdge::Join(room.clone(), member.clone()));
     }
 
     /// The edge's condition.
