@@ -7,6 +7,7 @@ use http::Uri;
 use super::{
     api_key::{ApiKey, ApiKeyKind},
     archive::ArchiveSettings,
+    network::{Network, NetworkKind},
     redis_settings::RedisSettings,
     section::section,
     settings_error::SettingsError,
@@ -37,6 +38,9 @@ section! {
         /// The most bytes of users' tokens that are kept to be shown to the home (`relay.verify_users` there), about 200 more than the token
         /// has for each user. At the limit the token that was used longest ago goes: what its user publishes is refused until it connects anew.
         token_bytes: usize = 128 * MIB, Bytes(MIB..=64 * GIB), restart;
+        /// The networks in which the other edges of this region are. A polling request of a Socket.IO session of theirs is handed over to the one
+        /// that has it, where both have `advertise` and one `socketio.secret`: then nothing needs sticky sessions. Empty: nothing is handed over.
+        peers: Vec<Network> = Vec::new(), List(NetworkKind), restart;
     }
 }
 
@@ -113,6 +117,8 @@ pub struct Upstream {
     pub tail_bytes: usize,
     /// The most bytes of users' tokens.
     pub token_bytes: usize,
+    /// Where other edges are.
+    pub peers: Vec<Network>,
 }
 
 impl UpstreamSection {
@@ -165,6 +171,7 @@ impl UpstreamSection {
             calls: self.calls,
             tail_bytes: self.tail_bytes,
             token_bytes: self.token_bytes,
+            peers: self.peers.clone(),
         })
     }
 }

@@ -55,8 +55,13 @@ impl Log {
         if let Some(upstream) = &config.upstream {
             let own = embedded(EDGE_BYTES, Arc::clone(&policies), Arc::clone(&deliver))?;
             let metrics = exposition.register(UpstreamMetrics::default);
-            let edge =
-                Upstream::start(upstream_settings(upstream)?, policies, deliver, metrics, Arc::clone(budget) as _)?;
+            let edge = Upstream::start(
+                upstream_settings(upstream, advertised(config, internal))?,
+                policies,
+                deliver,
+                metrics,
+                Arc::clone(budget) as _,
+            )?;
             return Ok(Self::Home(Arc::new(edge), own));
         }
         let Some(redis) = &config.redis else {
@@ -203,8 +208,14 @@ impl Log {
     }
 }
 
-fn upstream_settings(upstream: &config::Upstream) -> Result<UpstreamSettings, StartError> {
-    let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes, token_bytes } = upstream;
+/// Where other pods find this one's internal listener.
+fn advertised(config: &Config, internal: Option<u16>) -> Option<String> {
+    config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port))
+}
+
+fn upstream_settings(upstream: &config::Upstream, advertise: Option<String>) -> Result<UpstreamSettings, StartError> {
+    let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes, token_bytes, peers } =
+        upstream;
     let urls: Vec<String> = urls.iter().map(|url| url.as_str().to_owned()).collect();
     let is_tls = urls.iter().any(|url| url.starts_with("wss:"));
     let tls = is_tls.then(|| trust::client_config(ca.as_deref())).transpose().map_err(StartError::Home)?;
@@ -218,6 +229,8 @@ fn upstream_settings(upstream: &config::Upstream) -> Result<UpstreamSettings, St
         calls: *calls,
         tail_bytes: *tail_bytes,
         token_bytes: *token_bytes,
+        advertise,
+        peers: peers.clone(),
     })
 }
 
@@ -262,7 +275,7 @@ fn settings(
         lease: redis.lease,
         room_ttl: redis.room_ttl,
         idempotency_age: redis.idempotency_age,
-        advertise: config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port)),
+        advertise: advertised(config, internal),
         legacy: config.legacy.as_slice().into(),
         elsewhere: plain_messages,
         ..Settings::new(endpoints)

@@ -56,6 +56,9 @@ const HELLO: Duration = Duration::from_secs(10);
 /// The longest secret of an edge.
 const MOST_SECRET: usize = 64;
 
+/// The longest address of an edge: a host's name, and a port.
+const MOST_ADDRESS: usize = 264;
+
 /// Why a link ends whose key was taken away.
 const NO_KEY: &str = "its key is not one of `relay.keys` any more";
 
@@ -150,8 +153,8 @@ where
 {
     let mut first = next_binary(reads).await.map_err(|end| end.why)?;
     let Ok(Some(Record::Message(json))) = next_record(&mut first) else { return Err("no hello came".to_owned()) };
-    let (version, pod, secret) = match message(&json) {
-        Ok(FromEdge::Hello { version, pod, secret, .. }) => (version, pod, secret),
+    let (version, pod, secret, address) = match message(&json) {
+        Ok(FromEdge::Hello { version, pod, secret, address, .. }) => (version, pod, secret, address),
         Ok(_) => return Err("no hello came".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
@@ -164,8 +167,8 @@ where
         home.metrics.refused_key.increment(1);
         return Err(NO_KEY.to_owned());
     }
-    if secret.len() > MOST_SECRET {
-        return Err("the edge's secret is longer than any is".to_owned());
+    if secret.len() > MOST_SECRET || address.as_ref().is_some_and(|address| address.len() > MOST_ADDRESS) {
+        return Err("the edge's secret or address is longer than any is".to_owned());
     }
     let ancestry = home.ancestry();
     if ancestry.pods.contains(&pod) {
@@ -184,7 +187,7 @@ where
         home.metrics.refused_memory.increment(1);
         return Err("this home is short of memory: come back later".to_owned());
     }
-    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret } })
+    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret }, address })
 }
 
 /// The next binary message.

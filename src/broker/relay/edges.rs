@@ -70,6 +70,8 @@ pub(super) struct EdgeHello {
     pub(super) pod: String,
     /// Whose the name is.
     pub(super) holder: LinkHolder,
+    /// Where other edges find its internal listener.
+    pub(super) address: Option<String>,
 }
 
 /// A question that an edge has not answered yet.
@@ -84,6 +86,8 @@ pub(super) struct EdgeLink {
     pub(super) number: u64,
     /// The edge's name.
     pub(super) pod: String,
+    /// Where other edges find its internal listener.
+    address: Option<String>,
     /// What it carried.
     pub(super) account: EdgeAccount,
     /// What is to be sent.
@@ -169,7 +173,7 @@ impl Edges {
         queue: Arc<OutQueue>,
         now: fn() -> UnixMillis,
     ) -> Result<Arc<EdgeLink>, LinkRefusal> {
-        let EdgeHello { pod, holder } = hello;
+        let EdgeHello { pod, holder, address } = hello;
         let mut links = self.lock();
         if links.by_number.len() >= MOST_LINKS {
             return Err(LinkRefusal::Full);
@@ -181,6 +185,7 @@ impl Edges {
         let link = Arc::new(EdgeLink {
             number,
             pod,
+            address,
             account: EdgeAccount::begin(),
             queue,
             users: VouchedUsers::new(Arc::clone(&self.user_bytes)),
@@ -238,6 +243,11 @@ impl Edges {
         by_pod.into_values().collect()
     }
 
+    /// Where an edge's internal listener is, as it says.
+    pub(super) fn address(&self, pod: &str) -> Option<String> {
+        self.lock().by_number.values().find(|link| link.pod == pod)?.address.clone()
+    }
+
     /// Tells every edge which pods stand between it and the log.
     pub(super) fn tell_ancestry(&self, ancestry: &Ancestry) {
         for link in self.lock().by_number.values() {
@@ -258,7 +268,7 @@ mod tests {
 
     fn open(edges: &Edges, secret: &str) -> Result<Arc<EdgeLink>, LinkRefusal> {
         let holder = LinkHolder { authorization: b"key".to_vec(), secret: secret.to_owned() };
-        edges.open(EdgeHello { pod: "e".to_owned(), holder }, queue(), || 0)
+        edges.open(EdgeHello { pod: "e".to_owned(), holder, address: None }, queue(), || 0)
     }
 
     #[test]

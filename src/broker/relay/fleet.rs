@@ -87,7 +87,10 @@ impl Control for HomeControl {
     }
 
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
-        self.own.address(pod)
+        match self.edges.address(pod) {
+            Some(address) => Box::pin(std::future::ready(Ok(Some(address)))),
+            None => self.own.address(pod),
+        }
     }
 
     fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers> {

@@ -42,6 +42,9 @@ pub enum FromEdge {
         /// What the edge has drawn by lot at its start, the same over all of its links: its name is in use by no other meanwhile.
         #[serde(default)]
         secret: String,
+        /// Where other edges find its internal listener, as `HOST:PORT`.
+        #[serde(default)]
+        address: Option<String>,
     },
     /// Deliver a room, under this number. Repeating it has the home say again where the room stands.
     Follow {

@@ -28,6 +28,7 @@ mod followed_room;
 mod ledger;
 mod link;
 mod own_members;
+mod peers;
 mod publishing;
 mod rendezvous;
 mod rooms;

@@ -92,7 +92,7 @@ where
 {
     let (mut writes, mut reads) = socket.split();
     let (pod, secret, release) = (state.pod.clone(), state.secret.clone(), env!("CARGO_PKG_VERSION").to_owned());
-    let hello = FromEdge::Hello { version: VERSION, pod, release, secret };
+    let hello = FromEdge::Hello { version: VERSION, pod, release, secret, address: state.settings.advertise.clone() };
     let Some(hello) = message_record(&hello) else { return "there is no hello".to_owned() };
     if let Err(error) = writes.send(Message::Binary(hello)).await {
         return error.to_string();

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use crate::config::Network;
+
 /// How an edge reaches its home.
 #[derive(Clone)]
 pub struct UpstreamSettings {
@@ -21,6 +23,10 @@ pub struct UpstreamSettings {
     pub tail_bytes: usize,
     /// The most bytes of users' tokens.
     pub token_bytes: usize,
+    /// Where other edges find this one's internal listener, as `HOST:PORT`.
+    pub advertise: Option<String>,
+    /// Where other edges are.
+    pub peers: Vec<Network>,
 }
 
 impl fmt::Debug for UpstreamSettings {

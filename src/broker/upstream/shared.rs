@@ -169,10 +169,14 @@ impl Control for Upstream {
     }
 
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
-        let said = self.state.call(None, EdgeCall::Address(pod.to_owned()));
+        let peers = &self.state.peers;
         Box::pin(async move {
-            match said.await? {
-                CallAnswer::Address(address) => Ok(address),
+            let known = peers.of(pod);
+            if known.is_some() || !peers.are_any() {
+                return Ok(known);
+            }
+            match self.state.call(None, EdgeCall::Address(pod.to_owned())).await? {
+                CallAnswer::Address(address) => Ok(address.and_then(|address| peers.learn(pod, address))),
                 other => unexpected(other),
             }
         })

@@ -24,6 +24,7 @@ use super::{
     ledger::LinkLedger,
     link::{HomeLink, PendingCall},
     own_members::OwnMembers,
+    peers::Peers,
     rooms::FollowedRooms,
     settings::UpstreamSettings,
     sound::is_answer,
@@ -73,6 +74,7 @@ pub(super) struct EdgeState {
     pub(super) policies: Arc<ArcSwap<Policies>>,
     pub(super) rooms: FollowedRooms,
     pub(super) members: OwnMembers,
+    pub(super) peers: Peers,
     /// What a home may ask for before it believes what is done in a user's name.
     pub(super) tokens: UserTokens,
     /// Whether the home refuses what is done in users' names now.
@@ -109,6 +111,7 @@ impl EdgeState {
     ) -> Self {
         let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
         let (now, tokens) = (std::time::Instant::now(), UserTokens::new(settings.token_bytes));
+        let peers = Peers::new(settings.peers.clone());
         Self {
             settings,
             pod,
@@ -116,6 +119,7 @@ impl EdgeState {
             policies,
             rooms,
             members: OwnMembers::default(),
+            peers,
             tokens,
             strangers: RefusalSpell::default(),
             metrics,

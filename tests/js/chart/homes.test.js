@@ -59,6 +59,15 @@ test('a relay is both, with a key for each side', async () => {
   assert.equal(documents.of('PodDisruptionBudget').length, 0);
 });
 
+test('edges say where they are once they know in which networks the others are', async () => {
+  const says = async (...more) => {
+    const { container } = await render(set('edge', ...more));
+    return container.env.some(({ name }) => name === 'ROOMCAST_ADVERTISE');
+  };
+  const peers = 'configuration.upstream.peers={10.0.0.0/16}';
+  assert.deepEqual([await says(), await says(peers), await says(peers, 'advertise=false')], [false, true, false]);
+});
+
 test('the keys and the CA of an edge are not in its ConfigMap', async () => {
   const documents = await render(set('edge-values'));
   const others = JSON.stringify(documents.all.filter(({ kind }) => kind !== 'Secret'));

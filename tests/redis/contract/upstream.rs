@@ -119,6 +119,8 @@ impl<H: Home> Store for Edge<H> {
             calls: 4_096,
             tail_bytes: 8 * 1024 * 1024,
             token_bytes: 1024 * 1024,
+            advertise: None,
+            peers: Vec::new(),
         };
         let policies = Arc::new(ArcSwap::from_pointee(Policies::new(Vec::new(), policy)));
         let edge = Upstream::start(settings, policies, deliver, UpstreamMetrics::none(), Arc::new(Plenty)).unwrap();
