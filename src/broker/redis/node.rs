@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, time::timeout_at};
 use super::{
     connection::{Connection, Dial},
     publish_queue::PublishQueue,
-    refusal::refusal_word,
+    refusal::{Trouble, refusal_word},
     script::{Script, ScriptText},
 };
 
@@ -70,6 +70,8 @@ pub(super) struct Node {
     commands: Connection,
     /// For commands that wait for a replica, which holds up what comes after them; made when the first does.
     durable: OnceLock<Connection>,
+    /// Whether this pod's user may wait for replicas there.
+    may_wait: AtomicBool,
     /// For reads of logs; made when the first comes.
     reads: OnceLock<Connection>,
     /// Places of reads that were sent and not answered.
@@ -90,6 +92,7 @@ impl Node {
             dial: Arc::clone(dial),
             commands: Connection::open(address, dial),
             durable: OnceLock::new(),
+            may_wait: AtomicBool::new(false),
             reads: OnceLock::new(),
             reading: Semaphore::new(READS),
             away: Mutex::new(None),
@@ -251,6 +254,7 @@ impl Node {
         if !connection.is_connected() {
             return Err(AttemptError::NotNow("the connection for durable publishes is being made".to_owned()));
         }
+        self.see_that_it_may_wait(connection, options).await?;
         let patience = i64::try_from((left * 4 / 5).as_millis()).unwrap_or(i64::MAX).max(1);
         let pipeline = connection.client().with_options(options).pipeline();
         let number = || pipeline.custom::<(), _>(command("CLIENT"), vec![Value::from("ID")]);
@@ -277,8 +281,33 @@ impl Node {
             (Ok(before), Ok(_), Ok(after)) if before == after => {
                 Err(AttemptError::Lost("no replica confirmed in time".to_owned()))
             }
+            (Err(error), ..) | (_, Err(error), _) | (.., Err(error)) if Trouble::of(error.details()).is_some() => {
+                self.may_wait.store(false, Ordering::Relaxed);
+                Err(AttemptError::Lost(error.details().to_owned()))
+            }
             _ => Err(AttemptError::Lost("the connection changed before a replica confirmed".to_owned())),
         }
+    }
+
+    /// Refuses what is to wait for a replica, before anything is written, where the user has no right to do so.
+    async fn see_that_it_may_wait(&self, connection: &Connection, options: &Options) -> Result<(), AttemptError> {
+        if self.may_wait.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let pipeline = connection.client().with_options(options).pipeline();
+        let () = pipeline.custom(command("CLIENT"), vec![Value::from("ID")]).await.map_err(lost)?;
+        let () = pipeline.custom(command("WAIT"), vec![Value::from(0), Value::from(1)]).await.map_err(lost)?;
+        for answer in pipeline.try_all::<Value>().await {
+            match answer {
+                Ok(_) => {}
+                Err(error) if Trouble::of(error.details()).is_some() => {
+                    return Err(AttemptError::Refused(error.details().to_owned()));
+                }
+                Err(error) => return Err(AttemptError::NotNow(error.to_string())),
+            }
+        }
+        self.may_wait.store(true, Ordering::Relaxed);
+        Ok(())
     }
 }
 

@@ -23,6 +23,9 @@ const REFUSED: Duration = Duration::from_secs(30);
 /// Between two refusals commands may succeed: a full server takes a write whenever a key expires.
 const IN_BETWEEN: Duration = Duration::from_secs(1);
 
+/// Of something that is needed only now and then no success shows that it is allowed: then a refusal counts for so long.
+const NOW_AND_THEN: Duration = Duration::from_secs(20);
+
 /// A server's refusal of a script, for a reason of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct RefusedScript {
@@ -38,6 +41,21 @@ struct Refusal {
     last: Instant,
     /// A command succeeded since.
     over: bool,
+    /// It was refused again after that, or the command that was refused is a part of one that succeeds.
+    now_and_then: bool,
+}
+
+impl Refusal {
+    /// Whether it counts still.
+    fn stands(&self, now: Instant) -> bool {
+        let since = now.saturating_duration_since(self.last);
+        since
+            < match (self.now_and_then, self.over) {
+                (true, _) => NOW_AND_THEN,
+                (false, true) => IN_BETWEEN,
+                (false, false) => REFUSED,
+            }
+    }
 }
 
 /// Trouble of one server, as it is seen.
@@ -62,7 +80,7 @@ struct Outage {
 }
 
 /// What the log is to say.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum OutageNews {
     /// A kind of trouble began.
     Begun(SeenTrouble),
@@ -86,9 +104,38 @@ impl Outages {
 
     /// A server refused a script.
     pub(super) fn refused(&self, server: &str, script: &'static str, trouble: Trouble, error: &str, now: Instant) {
+        self.note(server, script, trouble, error, now, false);
+    }
+
+    /// A server refused a part of a script that it carried out.
+    pub(super) fn refused_in_part(
+        &self,
+        server: &str,
+        script: &'static str,
+        trouble: Trouble,
+        error: &str,
+        now: Instant,
+    ) {
+        self.note(server, script, trouble, error, now, !trouble.ends_with_any_write());
+    }
+
+    fn note(
+        &self,
+        server: &str,
+        script: &'static str,
+        trouble: Trouble,
+        error: &str,
+        now: Instant,
+        now_and_then: bool,
+    ) {
         let script = if trouble.ends_with_any_write() { "" } else { script };
         let key = RefusedScript { server: server.to_owned(), trouble, script };
-        self.refusals().insert(key, Refusal { error: error.to_owned(), last: now, over: false });
+        let mut refusals = self.refusals();
+        let again = refusals.get(&key).is_some_and(|before| {
+            before.now_and_then || (before.over && now.saturating_duration_since(before.last) < REFUSED)
+        });
+        let now_and_then = now_and_then || (again && !trouble.ends_with_any_write());
+        refusals.insert(key, Refusal { error: error.to_owned(), last: now, over: false, now_and_then });
         self.refused.store(true, Ordering::Relaxed);
     }
 
@@ -130,12 +177,11 @@ impl Outages {
         let mut seen = connections;
         {
             let mut refusals = self.refusals();
-            refusals.retain(|_, refusal| {
-                let since = now.saturating_duration_since(refusal.last);
-                since < if refusal.over { IN_BETWEEN } else { REFUSED }
-            });
-            self.refused.store(!refusals.is_empty(), Ordering::Relaxed);
-            seen.extend(refusals.iter().map(|(key, refusal)| SeenTrouble {
+            // One that is over is remembered for a while: another one shows that the successes in between showed nothing.
+            refusals.retain(|_, refusal| now.saturating_duration_since(refusal.last) < REFUSED);
+            let standing = || refusals.iter().filter(|(_, refusal)| refusal.stands(now));
+            self.refused.store(standing().next().is_some(), Ordering::Relaxed);
+            seen.extend(standing().map(|(key, refusal)| SeenTrouble {
                 server: key.server.clone(),
                 trouble: key.trouble,
                 error: refusal.error.clone(),
@@ -233,5 +279,26 @@ mod tests {
         outages.refused("a:1", "publish", Trouble::Rights, "NOPERM", at(20_000));
         assert_eq!(outages.look(vec![], at(49_000)).0.len(), 1);
         assert_eq!(outages.look(vec![], at(50_000)).0.len(), 0);
+    }
+
+    #[test]
+    fn a_right_that_is_needed_now_and_then_is_told_whatever_succeeds_in_between() {
+        let (outages, began) = (Outages::default(), Instant::now());
+        let at = |millis| began + Duration::from_millis(millis);
+        let stands = |now| outages.look(vec![], now).0.contains(&Trouble::Rights);
+        // Each first publish in a room is refused, and others are not.
+        outages.refused("a:1", "publish", Trouble::Rights, "xlen", at(0));
+        outages.carried_out(|| "a:1".to_owned(), "publish", true);
+        assert!(stands(at(500)) && !stands(at(1_500)), "once may be a moment");
+        outages.refused("a:1", "publish", Trouble::Rights, "xlen", at(6_000));
+        outages.carried_out(|| "a:1".to_owned(), "publish", true);
+        assert!(stands(at(6_100)) && stands(at(25_900)) && outages.has_refusals());
+        assert!(!stands(at(26_100)) && !outages.has_refusals());
+        // A log that is not trimmed is no refusal of the publish.
+        outages.refused_in_part("a:1", "publish", Trouble::Rights, "xtrim", at(60_000));
+        outages.carried_out(|| "a:1".to_owned(), "publish", true);
+        let told = [outages.look(vec![], at(60_000)).1, outages.look(vec![], at(61_000)).1].concat();
+        assert!(matches!(&told[..], [OutageNews::Begun(SeenTrouble { error, .. })] if error == "xtrim"), "{told:?}");
+        assert!(stands(at(79_900)) && !stands(at(80_100)));
     }
 }

@@ -165,7 +165,10 @@ impl Shards {
                 all(&|| FirstTry::Again { lost: false }, events);
             }
             Err(AttemptError::Moved(_)) => all(&|| FirstTry::Again { lost: false }, events),
-            Err(AttemptError::Lost(_)) => all(&|| FirstTry::Again { lost: true }, events),
+            Err(AttemptError::Lost(why)) => {
+                self.refused(node, &script::PUBLISH, why);
+                all(&|| FirstTry::Again { lost: true }, events);
+            }
         }
     }
 

@@ -306,7 +306,7 @@ impl Shards {
                 Err(AttemptError::Lost(why)) if lane == Lane::Reads => why,
                 Err(AttemptError::Lost(why)) => {
                     *lost = true;
-                    why
+                    self.refused(&node, script, why)
                 }
             };
             if Trouble::of(&why).is_some() {
@@ -340,7 +340,7 @@ impl Shards {
     pub(super) fn refused_in_part(&self, partition: Partition, script: &Script, error: &str) {
         if let (Some(node), Some(trouble)) = (self.owner(partition.into()), Trouble::of(error)) {
             let error = without_script(error);
-            self.outages.refused(&node.address.to_string(), script.name, trouble, error, Instant::now());
+            self.outages.refused_in_part(&node.address.to_string(), script.name, trouble, error, Instant::now());
         }
     }
 

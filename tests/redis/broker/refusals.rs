@@ -137,9 +137,11 @@ async fn a_server_that_loads_its_data_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_right_costs_no_event() {
     let server = tokio::task::block_in_place(Standalone::start);
-    let (pod, room) = twenty(&server).await;
+    let (_, room) = twenty(&server).await;
     let mut offset = 20;
     for command in ["xadd", "set", "get", "hset", "hmget", "evalsha", "time", "info"] {
+        // To a pod that knows of the one before this would be a right that is missing now and then.
+        let pod = Pod::ready(alone(&server)).await;
         call(&server, &["ACL", "SETUSER", "default", &format!("-{command}")]);
         let keyed = Publication { idempotency_key: Some(command.into()), ..publication(command) };
         let refusal = pod.broker.publish(&room, keyed.clone()).await;
@@ -176,6 +178,90 @@ async fn what_is_refused_after_the_log_has_the_event_is_no_refusal() {
     assert_eq!(told.offset, 2);
     pod.reaches(&room, &told).await;
     pod.well().await;
+}
+
+/// A right that is needed only now and then: what succeeds in between does not hide that it is missing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_trimmed_is_told_for_as_long_as_that_lasts() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let policy = Policy { history_size: 4, ..Policy::default() };
+    let pod = Pod::new(alone(&server), policy);
+    pod.well().await;
+    let room = room("a");
+    call(&server, &["ACL", "SETUSER", "default", "-xtrim"]);
+    // The log is cut at a few events more than it is to have.
+    for _ in 0..40 {
+        pod.publish(&room, "t").await.unwrap();
+    }
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+    for _ in 0..30 {
+        pod.publish(&room, "t").await.unwrap();
+        assert_eq!(pod.broker.condition(), Condition::Degraded);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    call(&server, &["ACL", "SETUSER", "default", "+xtrim"]);
+    pod.publish(&room, "t").await.unwrap();
+    pod.well().await;
+}
+
+/// Without the right to wait for a replica a durable publish is refused before it is in the log, in Redis' own words.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_durable_publish_without_the_right_to_wait_is_refused_at_once() {
+    if testkit::redis::is_before_7() {
+        println!("SKIPPED: a Redis older than version 7 knows no rights to parts of a command");
+        return;
+    }
+    for right in ["wait", "client|id"] {
+        let cluster = tokio::task::block_in_place(|| Cluster::start(3, 1));
+        let policy = Policy { durability: Durability::Replica, ..Policy::default() };
+        let pod = Pod::new(clustered(&cluster), policy);
+        pod.well().await;
+        let room = room("a");
+        let forbid = |sign: &str| {
+            cluster
+                .nodes()
+                .iter()
+                .for_each(|node| call(node, &["ACL", "SETUSER", "default", &format!("{sign}{right}")]));
+        };
+        forbid("-");
+        let began = Instant::now();
+        let refusal = pod.publish(&room, "t").await;
+        let told = |why: &str| why.contains("NOPERM") || why.contains("no permissions");
+        assert!(matches!(&refusal, Err(BrokerError::Unavailable(why)) if told(why)), "{right}: {refusal:?}");
+        assert!(began.elapsed() < Duration::from_secs(4), "{right}: {:?}", began.elapsed());
+        until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+        assert_eq!(log_of(&pod, &room).await.events.len(), 0, "{right}");
+        forbid("+");
+        assert_eq!(pod.insist(&room, "t").await.offset, 1, "{right}");
+        // Taken away while it goes on.
+        forbid("-");
+        assert!(pod.publish(&room, "t").await.is_err());
+        until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+        assert!(
+            matches!(pod.publish(&room, "t").await, Err(BrokerError::Unavailable(_))),
+            "{right}: before it is written"
+        );
+    }
+}
+
+/// A value that may not be removed keeps its place in the order by which it is removed later.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn retained_values_that_cannot_be_removed_are_removed_later() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let policy = Policy { retain: Retain::Topic, retain_max: 4, ..Policy::default() };
+    let pod = Pod::new(alone(&server), policy);
+    pod.well().await;
+    let room = room("a");
+    let values = format!("fleet:{{{}}}:values:a", Partition::of(&room).tag());
+    let kept = || tokio::task::block_in_place(|| server.call(&["HLEN", &values])).number();
+    call(&server, &["ACL", "SETUSER", "default", "-hdel"]);
+    for n in 0..12 {
+        pod.publish(&room, &format!("topic{n}")).await.unwrap();
+    }
+    assert_eq!(kept(), 12);
+    call(&server, &["ACL", "SETUSER", "default", "+hdel"]);
+    pod.publish(&room, "last").await.unwrap();
+    assert_eq!(kept(), 4);
 }
 
 /// An event past the log that could not be told is told by the next attempt.

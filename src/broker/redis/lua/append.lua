@@ -177,15 +177,17 @@ local function appending(base, master, now, now_text, rooms)
   local function retain(values, order, policy, value, off, stamp, event, count)
     local field = sub(value, 2)
     if sub(value, 1, 1) == '-' then
-      try(call('ZREM', order, field))
-      try(call('HDEL', values, field))
+      -- In this order: a value whose field cannot be removed stays in `order`, by which it is found again.
+      if not failed(try(call('HDEL', values, field))) then
+        try(call('ZREM', order, field))
+      end
     elseif not failed(try(call('HSET', values, field, off .. '-' .. stamp .. ' ' .. event))) then
       local added = try(call('ZADD', order, off, field))
       local excess = failed(added) and 0 or count + added - policy.most
       if excess > 0 then
-        local gone = try(call('ZPOPMIN', order, math.min(excess, 1000)))
-        for i = 1, failed(gone) and 0 or #gone, 2 do
-          try(call('HDEL', values, gone[i]))
+        local oldest = try(call('ZRANGE', order, 0, math.min(excess, 1000) - 1))
+        if not failed(oldest) and not failed(try(call('HDEL', values, unpack(oldest)))) then
+          try(call('ZREM', order, unpack(oldest)))
         end
       end
     end
