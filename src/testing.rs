@@ -21,8 +21,8 @@ pub mod broker {
     pub use crate::broker::{
         AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, DisplacedConnection,
         EachOf, Erasure, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, KeysBesideLog, LookUp,
-        PlaceClaim, PlaceVerdict, Presence, Respond, Standing, StoredUser, UserPlaces, UserRecords, UserWrite,
-        Verdicts,
+        PlaceClaim, PlaceVerdict, Presence, Respond, Standing, StoredUser, UntoldAck, UserPlaces, UserRecords,
+        UserWrite, Verdicts,
     };
 
     /// Plain messages of other publishers.
@@ -119,7 +119,7 @@ pub mod model {
         MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Notice, Order, Payload, PlaceLimit, Policy, Position,
         PreparedMessage, PresenceList, PresenceMode, Progress, Publication, Receipt, Reconnect, Reply, Request, Retain,
         Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target,
-        Token, Unread, WhenFull, check_topic,
+        Telling, Token, Unread, WhenFull, check_topic,
     };
 }
 

@@ -1,7 +1,7 @@
 //! What all parts of a pod's archive share, and the steps around a publish.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -51,6 +51,8 @@ pub struct Archive {
     pub(super) reads: ReadDesk,
     pub(super) desk: Arc<WriteDesk>,
     pub(super) generations: Generations,
+    /// The last room of which it was looked whether its lives may go.
+    pub(super) looked_behind: Mutex<String>,
     complaint: Complaint,
 }
 
@@ -79,6 +81,7 @@ impl Archive {
             reads: ReadDesk::default(),
             desk: Arc::new(WriteDesk::new(dial, metrics())),
             generations: Generations::default(),
+            looked_behind: Mutex::default(),
             complaint: Complaint::default(),
         }))
     }
@@ -104,7 +107,7 @@ impl Archive {
     }
 
     /// Takes in how far users have read in rooms that are archived.
-    pub fn note_reads(&self, reads: impl Iterator<Item = ArchivedRead>) {
+    pub(super) fn note_reads(&self, reads: impl Iterator<Item = ArchivedRead>) {
         self.reads.note(reads);
     }
 

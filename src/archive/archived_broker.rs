@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use futures_util::future::{join, join_all};
 
-use super::{archive_state::Archive, error::ArchiveError, pending_row::RowId};
+use super::{archive_state::Archive, error::ArchiveError, pending_row::RowId, reads::ArchivedRead};
 use crate::{
     broker::{Answer, Broker, BrokerError, EachAnswer, History, HistoryQuery},
     config::Policies,
-    model::{ArchiveMode, Notice, Policy, Position, Publication, Retained, Room, Signal},
+    model::{ArchiveMode, Notice, Policy, Position, Progress, Publication, Receipt, Retained, Room, Signal},
 };
 
 /// The broker of a pod with an archive.
@@ -34,6 +34,18 @@ impl ArchivedBroker {
     fn archived(&self, room: &Room) -> Option<Arc<Policy>> {
         let policy = self.policies.load().of(room);
         (policy.archive != ArchiveMode::Off).then_some(policy)
+    }
+
+    /// What devices have got, as authors are told of it. What was read is known by the acks.
+    fn note_delivered(&self, receipts: &[Receipt]) {
+        let got = receipts.iter().filter(|receipt| receipt.progress == Progress::Delivered);
+        let archived = got.filter(|receipt| self.archived(&receipt.room).is_some());
+        self.archive.note_reads(archived.map(|receipt| ArchivedRead {
+            progress: Progress::Delivered,
+            room: receipt.room.clone(),
+            reader: Arc::clone(&receipt.user),
+            upto: receipt.position.clone(),
+        }));
     }
 
     /// Step 1.
@@ -154,6 +166,9 @@ impl Broker for ArchivedBroker {
     }
 
     fn notify<'a>(&'a self, room: &'a Room, notice: Notice) -> Answer<'a, ()> {
+        if let Notice::Receipts(receipts) = &notice {
+            self.note_delivered(receipts);
+        }
         self.inner.notify(room, notice)
     }
 

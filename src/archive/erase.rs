@@ -16,7 +16,9 @@ const AGED_STATEMENTS: usize = 20;
 const ROOMS_AT_ONCE: i64 = 500;
 
 /// The tables with rows of a room's lives, in the order in which they go: the lives last, by which the others are read.
-const OF_LIVES: [&str; 3] = ["roomcast_messages", "roomcast_reads", "roomcast_generations"];
+const OF_LIVES: [&str; 4] = ["roomcast_messages", "roomcast_reads", "roomcast_delivered", "roomcast_generations"];
+
+const NUMBER_BEHIND: &str = "UPDATE roomcast_forgotten SET generation = $1 WHERE generation < $1";
 
 const NEWEST_LIFE: &str = "SELECT coalesce(max(generation), 0) FROM roomcast_generations WHERE room = $1";
 
@@ -103,6 +105,7 @@ impl Archive {
         // A life that begins meanwhile is that of the new log, and has a number of its own.
         let newest = connection.query(NEWEST_LIFE, &[&room.as_str()]).await?;
         let newest: i64 = newest.first().map_or(0, |row| row.get(0));
+        connection.query(NUMBER_BEHIND, &[&newest]).await?;
         for table in OF_LIVES {
             let delete = format!(
                 "DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE room = $1 AND generation <= $2 LIMIT $3)) \
@@ -150,7 +153,9 @@ impl Archive {
             self.forget_room(room).await?;
         }
         let mut connection = self.readers.take().await?;
-        connection.query("DELETE FROM roomcast_reads WHERE reader = $1", &[&&*stored(user)]).await?;
+        for table in ["roomcast_reads", "roomcast_delivered"] {
+            connection.query(&format!("DELETE FROM {table} WHERE reader = $1"), &[&&*stored(user)]).await?;
+        }
         drop(connection);
         self.forget_written(user, erases, Forgotten::All).await
     }
@@ -202,6 +207,11 @@ impl Archive {
             }
         }
         connection.query(AGED_UNKNOWN, &[&keep]).await?;
+        drop(connection);
+        // When the messages have gone, so that it is known of which rooms none is left.
+        if !aged.is_more {
+            self.forget_lives(keep).await?;
+        }
         Ok(aged)
     }
 }

@@ -24,7 +24,7 @@ const ATTEMPTS: usize = 5;
 /// are the archive's: the first of them that is confirmed begins the life, at the log's own beginning.
 const BEGIN: &str = "
 INSERT INTO roomcast_generations (room, generation, epoch, first)
-SELECT $1, 1, $2, $3 WHERE NOT EXISTS (SELECT FROM roomcast_generations WHERE room = $1)
+SELECT $1, f.generation + 1, $2, $3 FROM roomcast_forgotten f WHERE NOT EXISTS (SELECT FROM roomcast_generations WHERE room = $1)
   AND NOT EXISTS (SELECT FROM roomcast_pending WHERE room = $1) ON CONFLICT DO NOTHING";
 
 const NEWEST: &str =
@@ -32,10 +32,11 @@ const NEWEST: &str =
 
 const HAS: &str = "SELECT FROM roomcast_generations WHERE room = $1 AND epoch = $2";
 
-/// The next life. Of two pods that begin one at once, one does.
+/// The next life; 1: the first one, which is numbered behind all lives that are kept no more. Of two pods that begin one at once, one does.
 const NEXT: &str = "
 INSERT INTO roomcast_generations (room, generation, epoch, first)
-SELECT $1, $2, $3, $4 ON CONFLICT DO NOTHING RETURNING generation";
+SELECT $1, CASE WHEN $2::bigint > 1 THEN $2 ELSE (SELECT generation + 1 FROM roomcast_forgotten) END, $3, $4
+ON CONFLICT DO NOTHING RETURNING generation";
 
 /// What this pod knows.
 #[derive(Default)]

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{Epoch, MAX_OFFSET, Offset, Payload, Position, Room, UnixMillis};
 
-/// What is read of a room: its lives, the first event that may still come, and how far other users have read.
+/// What is read of a room: its lives, the first event that may still come, and how far other users have read and got it.
 macro_rules! page {
     ($compare:literal, $order:literal) => {
         concat!(
@@ -50,10 +50,14 @@ WITH lives AS (
 ), furthest AS (
   SELECT generation, "offset" FROM roomcast_reads WHERE room = $1 AND reader <> $5
   ORDER BY generation DESC, "offset" DESC LIMIT 1
+), got AS (
+  SELECT generation, "offset" FROM roomcast_delivered WHERE room = $1 AND reader <> $5
+  ORDER BY generation DESC, "offset" DESC LIMIT 1
 ), page AS (
 SELECT m.generation, l.epoch, l.first, l.last, m."offset", m.id, m.topic, m.event_key, m.event_id, m.author, m.is_binary, m.data, m.seal,
   (extract(epoch FROM m.created) * 1000)::bigint AS told,
-  EXISTS (SELECT FROM furthest r WHERE (m.generation, m."offset") <= (r.generation, r."offset")) AS is_read
+  EXISTS (SELECT FROM furthest r WHERE (m.generation, m."offset") <= (r.generation, r."offset")) AS is_read,
+  EXISTS (SELECT FROM got d WHERE (m.generation, m."offset") <= (d.generation, d."offset")) AS is_delivered
 FROM roomcast_messages m JOIN lives l ON l.generation = m.generation
 WHERE m.room = $1 AND (m.generation, m."offset") "#,
             $compare,
@@ -73,7 +77,7 @@ ORDER BY m.generation "#,
             r#") AS reached
   FROM page
 )
-SELECT generation, epoch, first, last, "offset", id, topic, event_key, event_id, author, is_binary, data, seal, told, is_read, found
+SELECT generation, epoch, first, last, "offset", id, topic, event_key, event_id, author, is_binary, data, seal, told, is_read, is_delivered, found
 FROM measured WHERE reached - size < $6
 ORDER BY generation "#,
             $order,
@@ -146,8 +150,31 @@ pub struct ArchivedMessage {
     pub user: Option<Box<str>>,
     /// The data; `None`: it was erased.
     pub payload: Option<Payload>,
-    /// Of a message of the user that reads: whether another user has read it.
-    pub is_read: Option<bool>,
+    /// Of a message of the user that reads: how far it has come.
+    pub status: Option<MessageStatus>,
+}
+
+/// How far a message has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    /// It is archived.
+    Sent,
+    /// A device of another user has it.
+    Delivered,
+    /// Another user has read it.
+    Read,
+}
+
+impl MessageStatus {
+    /// What was read was delivered.
+    fn of(is_read: bool, is_delivered: bool) -> Self {
+        match (is_read, is_delivered) {
+            (true, _) => Self::Read,
+            (false, true) => Self::Delivered,
+            (false, false) => Self::Sent,
+        }
+    }
 }
 
 /// A page: the oldest message first.
@@ -187,7 +214,7 @@ impl Archive {
         let values: [&(dyn ToSql + Sync); 6] =
             [&room.as_str(), &from.generation, &offset, &most, &user.as_deref(), &PAGE_BYTES];
         let mut rows = self.readers.take_for_page().await?.query(statement, &values).await?;
-        let found = rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(15)).unwrap_or(0));
+        let found = rows.first().map_or(0, |row| usize::try_from(row.get::<_, i64>(16)).unwrap_or(0));
         // More than have place, by their number or by their bytes.
         let (is_more, is_one_more) = (found > rows.len().min(query.limit), rows.len() > query.limit);
         if query.after.is_none() {
@@ -234,7 +261,7 @@ impl Archive {
             topic: row.get::<_, &str>(6).into(),
             key: text(7),
             id: text(8),
-            is_read: (user.is_some() && user.as_deref() == reader).then(|| row.get(14)),
+            status: (user.is_some() && user.as_deref() == reader).then(|| MessageStatus::of(row.get(14), row.get(15))),
             user,
             payload,
         })

@@ -26,7 +26,12 @@ macro_rules! migration {
     };
 }
 
-pub(super) const MIGRATIONS: [Migration; 2] = [migration!(1, "0001_messages"), migration!(2, "0002_reads")];
+pub(super) const MIGRATIONS: [Migration; 4] = [
+    migration!(1, "0001_messages"),
+    migration!(2, "0002_reads"),
+    migration!(3, "0003_delivered"),
+    migration!(4, "0004_forgotten"),
+];
 
 /// Why tables cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -162,10 +167,10 @@ mod tests {
     fn levels_that_are_not_this_builds_are_told_apart() {
         assert_eq!(judge(&all()), Ok(()));
         assert_eq!(judge(&[]), Err(MigrationError::Missing));
-        assert_eq!(judge(&all()[..1]), Err(MigrationError::Older { found: 1, needed: 2 }));
+        assert_eq!(judge(&all()[..1]), Err(MigrationError::Older { found: 1, needed: 4 }));
         let mut newer = all();
-        newer.push(Applied { level: 3, name: "0003_later".to_owned(), hash: "x".to_owned() });
-        assert_eq!(judge(&newer), Err(MigrationError::Newer { found: 3, known: 2 }));
+        newer.push(Applied { level: 5, name: "0005_later".to_owned(), hash: "x".to_owned() });
+        assert_eq!(judge(&newer), Err(MigrationError::Newer { found: 5, known: 4 }));
         let mut changed = all();
         changed[0].hash = "0".repeat(64);
         assert_eq!(judge(&changed), Err(MigrationError::Changed(1, "0001_messages".to_owned())));

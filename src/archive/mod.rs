@@ -16,6 +16,7 @@
 //! Without `archive.url` nothing of this exists: no thread, no connection, no look at a policy.
 
 mod archive_state;
+mod archived_acks;
 mod archived_broker;
 mod archived_erasure;
 mod book;
@@ -31,6 +32,7 @@ mod generations;
 mod history;
 mod keeper;
 mod levels;
+mod lives_aged;
 mod migrator;
 mod pending_row;
 mod readers;
@@ -44,13 +46,13 @@ mod tls;
 mod writers;
 
 pub use archive_state::{Archive, ArchiveCondition};
+pub use archived_acks::ArchivedAcks;
 pub use archived_broker::ArchivedBroker;
 pub use archived_erasure::ArchivedErasure;
 pub use deleted::ArchivedEvent;
 pub use error::{ArchiveError, ArchiveStartError};
-pub use history::{ArchivedMessage, MessageCursor, MessagePage, PageQuery};
+pub use history::{ArchivedMessage, MessageCursor, MessagePage, MessageStatus, PageQuery};
 pub use levels::{Level, MigrationError};
 pub use migrator::Migrator;
-pub use reads::ArchivedRead;
 pub use seal::Seals;
 pub use thread::ArchiveThread;

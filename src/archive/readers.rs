@@ -167,6 +167,34 @@ impl ReadConnection<'_> {
     }
 }
 
+impl ReadConnection<'_> {
+    /// Asks within a transaction that `begin` begins.
+    ///
+    /// # Errors
+    /// [`ArchiveError`].
+    pub(super) async fn query_within(
+        &mut self,
+        begin: &str,
+        statement: &str,
+        values: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, ArchiveError> {
+        let gone = || ArchiveError::Unavailable("the connection was lost".to_owned());
+        // One that fails in the middle is closed, which ends its transaction.
+        let client = self.client.take().ok_or_else(gone)?;
+        let asking = async {
+            client.batch_execute(begin).await?;
+            let rows = client.query(statement, values).await?;
+            client.batch_execute("COMMIT").await?;
+            Ok(rows)
+        };
+        let answered: Result<Vec<Row>, tokio_postgres::Error> =
+            timeout(self.readers.patience(), asking).await.map_err(|_| ArchiveError::Unknown)?;
+        let rows = answered.map_err(|error| ArchiveError::Unavailable(told(&error)))?;
+        self.client = Some(client);
+        Ok(rows)
+    }
+}
+
 impl HeldRow<'_> {
     /// Lets it go. A connection that fails to say so is closed, which does the same.
     pub(super) async fn release(self) {

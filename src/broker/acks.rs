@@ -3,7 +3,7 @@
 //! Never knows a connection. Always holds: what is kept of a user in a room only ever grows, as far as the positions are of one log;
 //! what is kept is bounded, in rooms and in age. Repeating a call whose answer was lost is harmless.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use super::{Answer, BrokerError};
 use crate::model::{Ack, Epoch, Offset, Position, Room};
@@ -26,6 +26,19 @@ pub struct KeptAck {
     /// Whether it is further than what was kept of its epoch.
     pub further: bool,
     /// What was kept before, of whatever epochs.
+    pub before: Vec<Position>,
+}
+
+/// An ack of which authors were not told, a while after it was kept: the pod that kept it died, or is slow.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UntoldAck {
+    /// The user.
+    pub user: Arc<str>,
+    /// The room.
+    pub room: Room,
+    /// The user has read so far.
+    pub read: Position,
+    /// What was kept when authors were told last, of whatever epochs.
     pub before: Vec<Position>,
 }
 
@@ -65,12 +78,20 @@ pub trait Acks: Send + Sync {
     fn standings_for_reader<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
         self.standings(rooms)
     }
-    /// Keeps that users have read so far. A position of another epoch stands beside those that are
+    /// Keeps that users have read so far, and what authors are to be told of it or were told. A position of another epoch stands beside those that are
     /// kept, since only the room's log knows what it has of them: at most [`MAX_EPOCHS`].
     fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck>;
+    /// Acks of which authors should have been told so long ago, at most so many. From then on they count as this caller's for as long again.
+    fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>>;
     /// What is kept of a user: each room with the positions, of different epochs.
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>>;
 }
+
+/// The most acks of a part of the users of which it is kept that authors are to be told. Of further ones authors are not told if their pod dies.
+pub const MAX_UNTOLD: usize = 256;
+
+/// How long it is kept that authors are to be told: while no pod is there.
+pub const UNTOLD_AGE: Duration = Duration::from_secs(3_600);
 
 /// The most positions of one user in one room: the newest epochs.
 pub const MAX_EPOCHS: usize = 3;

@@ -23,6 +23,7 @@ mod members;
 mod retained;
 mod room;
 mod shard;
+mod untold;
 mod user_places;
 mod user_records;
 mod values;
@@ -42,7 +43,7 @@ use bytes::Bytes;
 
 use super::{
     AckBounds, Acks, Answer, Broker, BrokerError, Control, Deliver, Delivery, EachOf, FleetAnswers, FleetQuestion,
-    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, UserPlaces, log_key::LogKey,
+    History, HistoryQuery, KeptAck, KeyValue, Presence, Respond, Standing, UntoldAck, UserPlaces, log_key::LogKey,
 };
 use crate::{
     config::Policies,
@@ -156,30 +157,14 @@ impl MemoryBroker {
     /// Works on a room under its lock. A room that is not known begins its life here.
     fn enter<T>(&self, room: &Room, work: impl FnOnce(&Room, &mut RoomState) -> T) -> T {
         let answer = self.slot(room).enter(room, &self.ledger, &self.policies.load(), work);
-        self.free(0);
+        make_place(self, 0);
         answer
     }
 
     fn enter_known(&self, room: &Room, work: impl FnOnce(&Room, &mut RoomState)) {
         self.slot(room).enter_known(room, &self.ledger, &self.policies.load(), work);
         if self.ledger.has_too_many_unused() {
-            self.free(0);
-        }
-    }
-
-    /// Drops things, the cheapest first, until `bytes` more fit. Returns whether they do.
-    fn free(&self, bytes: usize) -> bool {
-        loop {
-            let missing = self.ledger.missing(bytes);
-            if missing == 0 && !self.ledger.has_too_many_unused() {
-                return true;
-            }
-            let cheapest = self.slots.iter().filter_map(|slot| Some((slot.cheapest()?, slot)));
-            let Some(((_, is_unused), slot)) = cheapest.min_by_key(|(rank, _)| *rank) else { return missing == 0 };
-            if missing == 0 && !is_unused {
-                return true;
-            }
-            slot.give_up(&self.ledger, missing);
+            make_place(self, 0);
         }
     }
 
@@ -204,7 +189,7 @@ impl MemoryBroker {
             match outcome {
                 PublishOutcome::Done(result) => return result,
                 // The room is held meanwhile: it is not forgotten to make place for its own event.
-                PublishOutcome::Full { publication: refused, bytes } if self.free(bytes) => {
+                PublishOutcome::Full { publication: refused, bytes } if make_place(self, bytes) => {
                     (publication, held) = (refused, true)
                 }
                 PublishOutcome::Full { .. } => {
@@ -291,6 +276,10 @@ impl Acks for MemoryBroker {
         Box::pin(std::future::ready(said))
     }
 
+    fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>> {
+        ready(Ok(self.acks.take_untold(older, most, (self.clock)())))
+    }
+
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
         ready(Ok(self.acks.kept(user, bounds, (self.clock)())))
     }
@@ -354,6 +343,22 @@ impl Control for MemoryBroker {
     }
 
     fn answer_with(&self, _: Arc<dyn Respond>) {}
+}
+
+/// Drops things, the cheapest first, until `bytes` more fit. Returns whether they do.
+fn make_place(broker: &MemoryBroker, bytes: usize) -> bool {
+    loop {
+        let missing = broker.ledger.missing(bytes);
+        if missing == 0 && !broker.ledger.has_too_many_unused() {
+            return true;
+        }
+        let cheapest = broker.slots.iter().filter_map(|slot| Some((slot.cheapest()?, slot)));
+        let Some(((_, is_unused), slot)) = cheapest.min_by_key(|(rank, _)| *rank) else { return missing == 0 };
+        if missing == 0 && !is_unused {
+            return true;
+        }
+        slot.give_up(&broker.ledger, missing);
+    }
 }
 
 fn ready<'a, T: Send + 'a>(result: Result<T, BrokerError>) -> Answer<'a, T> {

@@ -24,7 +24,7 @@ mod user_records;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, Standing, advance};
+pub use acks::{AckBounds, Acks, EachOf, KeptAck, MAX_EPOCHS, MAX_UNTOLD, Standing, UNTOLD_AGE, UntoldAck, advance};
 pub use control::{Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
 pub use erasure::Erasure;
 pub use key_memory::{KeyMemory, KeysBesideLog};

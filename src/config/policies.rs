@@ -51,6 +51,11 @@ impl Policies {
         let mut patterns = self.matched.iter().flat_map(|(patterns, _)| patterns);
         patterns.find(|p| p.is_match(room.as_str())).map_or("default_policy", |p| p.glob().glob())
     }
+
+    /// Whether there is such a policy.
+    pub fn has(&self, is_so: impl Fn(&Policy) -> bool) -> bool {
+        self.matched.iter().map(|(_, policy)| policy).chain([&self.default]).any(|policy| is_so(policy))
+    }
 }
 
 /// What is wrong with logs that rooms share, in words.

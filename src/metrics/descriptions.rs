@@ -67,7 +67,11 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ),
     (
         "roomcast_receipts_total",
-        "Receipts, by outcome: told to authors, lost (the broker did not take them, or there were too many at once).",
+        "Receipts, by outcome: told to authors, later (the broker did not take them now, or too many waited), lost (there were too many at once).",
+    ),
+    (
+        "roomcast_untold_acks_total",
+        "Acks that were kept and not told to authors, because their pod died or could not: taken up by this one.",
     ),
     (
         "roomcast_signals_total",

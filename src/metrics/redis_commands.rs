@@ -9,13 +9,14 @@ use std::{
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// The commands that are counted: the names of the scripts, in their order there.
-pub const COMMANDS: [&str; 28] = [
+pub const COMMANDS: [&str; 29] = [
     "publish",
     "history",
     "retained",
     "positions",
     "standings",
     "keep_acks",
+    "untold_acks",
     "kept_acks",
     "user_places",
     "members",

@@ -49,6 +49,25 @@ pub struct Ack {
     pub room: Room,
     /// The last event that it has read.
     pub position: Position,
+    /// What authors are told of it.
+    #[serde(default)]
+    pub telling: Telling,
+}
+
+/// What the authors of events are told of an ack. Between keeping it and telling them a pod may die: what is due stands beside the ack until it
+/// is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Telling {
+    /// They are told nothing.
+    #[default]
+    Nothing,
+    /// They are to be told, by the pod that keeps it or, if that dies, by another one.
+    Due,
+    /// They are not told, and not of what was due before either: the user keeps it to itself.
+    Withheld,
+    /// They were told of what lies between these positions, which were kept before, and this one.
+    Told(Vec<Position>),
 }
 
 /// What a user has not read in a room.

@@ -35,7 +35,7 @@ mod user_places;
 mod user_status;
 mod whole_number;
 
-pub use ack::{Ack, AckMode, Notice, Progress, Receipt, Unread};
+pub use ack::{Ack, AckMode, Notice, Progress, Receipt, Telling, Unread};
 pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::Cursor;

@@ -7,8 +7,8 @@ use tokio::sync::watch;
 
 use super::{log::Log, phase::Phase, start_error::StartError};
 use crate::{
-    archive::{Archive, ArchiveThread, ArchivedBroker, ArchivedErasure},
-    broker::{Broker, Erasure, memory::MemoryLimits},
+    archive::{Archive, ArchiveThread, ArchivedAcks, ArchivedBroker, ArchivedErasure},
+    broker::{Acks, Broker, Erasure, memory::MemoryLimits},
     config::{Config, Policies},
     hub::{AbsentDesk, WatchedBroker},
     metrics::Exposition,
@@ -19,6 +19,8 @@ pub(super) struct Archiving {
     pub(super) broker: Arc<dyn Broker>,
     /// The log's own, with at most the archive around it: announcements of presence are handed in to no hook.
     pub(super) announcing: Arc<dyn Broker>,
+    /// What users have read.
+    pub(super) acks: Arc<dyn Acks>,
     /// `None`: there is no archive, and the broker is the log's own.
     pub(super) archive: Option<Arc<Archive>>,
     pub(super) thread: Option<ArchiveThread>,
@@ -40,12 +42,14 @@ impl Archiving {
         let parts = (Arc::clone(&inner), log.acks(), log.keys());
         let made = ArchiveThread::make(&config.archive, known_for(config), parts, || exposition.archive())?;
         let Some((archive, thread)) = made else {
-            return Ok(Self { broker: inner, announcing: log.broker(), archive: None, thread: None });
+            let (announcing, acks) = (log.broker(), log.acks());
+            return Ok(Self { broker: inner, announcing, acks, archive: None, thread: None });
         };
         let around = |inner| Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), Arc::clone(policies)));
         Ok(Self {
             broker: around(inner),
             announcing: around(log.broker()),
+            acks: Arc::new(ArchivedAcks::new(log.acks(), Arc::clone(&archive), Arc::clone(policies))),
             archive: Some(archive),
             thread: Some(thread),
         })

@@ -74,7 +74,7 @@ impl HubSeams {
             broker,
             presence,
             values: log.values(),
-            acks: log.acks(),
+            acks: Arc::clone(&services.acks.kept),
             erasure: Arc::clone(&services.erasure),
             control,
         };

@@ -17,7 +17,7 @@ use super::{
     refusal::{Refused, by_code, come_back, refuse, refused},
 };
 use crate::{
-    archive::{Archive, ArchiveError, ArchivedMessage, MessageCursor, MessagePage, PageQuery},
+    archive::{Archive, ArchiveError, ArchivedMessage, MessageCursor, MessagePage, MessageStatus, PageQuery},
     hub::{Principal, Seat, Sender, Worker, millis},
     model::{ArchiveMode, DataFields, ErrorCode, Room},
     protocol::DialectId,
@@ -181,7 +181,7 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<&'static str>,
+    status: Option<MessageStatus>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     erased: bool,
 }
@@ -197,7 +197,7 @@ impl<'a> From<&'a ArchivedMessage> for Told<'a> {
             time: message.time,
             user: message.user.as_deref(),
             id: message.id.as_deref(),
-            status: message.is_read.map(|is_read| if is_read { "read" } else { "sent" }),
+            status: message.status,
             erased: message.payload.is_none(),
         }
     }

@@ -216,7 +216,7 @@ impl Pod {
             }
             _ => None,
         };
-        let Archiving { broker, announcing, archive, thread: archive_thread } =
+        let Archiving { broker, announcing, acks, archive, thread: archive_thread } =
             Archiving::of(&config, absent.as_ref(), &log, &policies, &exposition)?;
         let user_presence = log.user_presence(&config.user_presence, &metrics, announcing);
         let seams = HubSeams::new(&log, broker, homestead);
@@ -242,7 +242,7 @@ impl Pod {
             values: log.values(),
             erasure: Archiving::erasure(Arc::clone(&seams.erasure), archive.as_ref(), &policies),
             archive,
-            acks: AckDesk::new(log.acks()),
+            acks: AckDesk::new(acks),
             places: PlaceDesk::new(log.places()),
             condition: Box::new(move || condition.condition()),
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {

@@ -22,7 +22,7 @@ use crate::{
     harness::{Client, get, pod},
     users::{call, connect, known, ready, token},
 };
-use roomcast::testing::{metrics::ARCHIVE_DESCRIPTIONS, pod::Pod};
+use roomcast::testing::{config::PersonalRoom, metrics::ARCHIVE_DESCRIPTIONS, pod::Pod};
 
 /// What clients are told of an archive that does not do what they ask for.
 const TOLD: &str = "the archive takes nothing now: try again";
@@ -35,7 +35,7 @@ async fn publish(pod: &Pod, body: &Value) -> (u16, Value) {
 }
 
 /// A page of messages, as a user: the status and the answer.
-async fn messages(pod: &Pod, user: &str, query: &str) -> (u16, Value) {
+pub async fn messages(pod: &Pod, user: &str, query: &str) -> (u16, Value) {
     let head = format!("GET /messages?{query} HTTP/1.1\r\nAuthorization: Bearer {}", token(user));
     let (status, body) = call(pod.addresses().plain[0], &head, "").await;
     (status, serde_json::from_str(&body).unwrap_or_else(|_| json!(body)))
@@ -122,25 +122,66 @@ async fn a_broadcast_is_archived_in_the_rooms_that_are() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_repeats_with_other_data_leaves_no_row() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        known(settings);
+        archived(&database, settings);
+    });
+    ready(&pod).await;
+    let mut ann = connect(&pod, "ann").await;
+    let mut said = async |data: u64| {
+        let event = json!({"type": "publish", "id": data, "room": "chat:1", "topic": "said", "data": data, "idempotency_key": "k"});
+        let answer = ann.ask(event).await;
+        answer.get("code").unwrap_or(&answer["offset"]).clone()
+    };
+    assert_eq!([said(1).await, said(2).await, said(1).await], [json!(1), json!("conflict"), json!(1)]);
+    let event = |data: u64| json!({"room": "chat:1", "topic": "said", "data": data, "idempotency_key": "k"});
+    assert_eq!(publish(&pod, &event(1)).await.0, 200, "a backend's key is another one");
+    let (status, refusal) = publish(&pod, &event(2)).await;
+    assert_eq!((status, &refusal["error"]["code"]), (409, &json!("conflict")));
+    database.until("SELECT count(*) FROM roomcast_pending", "0").await;
+    let (_, page) = messages(&pod, "ann", "room=chat:1").await;
+    let told: Vec<&Value> = page["messages"].as_array().unwrap().iter().map(|message| &message["data"]).collect();
+    assert_eq!(told, [&json!(1), &json!(1)]);
+    drop(ann);
+    tokio::task::block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authors_see_that_others_have_read() {
     let database = Database::made().await;
     let pod = pod(|settings| {
         known(settings);
+        settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
         settings.acks.every = std::time::Duration::from_millis(10);
         archived(&database, settings);
     });
     ready(&pod).await;
     let (mut ann, mut bob) = (connect(&pod, "ann").await, connect(&pod, "bob").await);
+    for client in [&mut ann, &mut bob] {
+        assert_eq!(client.json().await["type"], "subscribed", "its personal room");
+    }
     bob.subscribe("chat:1").await;
+    ann.subscribe("chat:1").await;
     for n in 1..=3 {
         ann.send(&json!({"type": "publish", "id": n, "room": "chat:1", "topic": "said", "data": n}).to_string()).await;
-        assert_eq!(ann.json().await["type"], "published");
+        while ann.json().await["type"] != "published" {}
     }
     bob.send(&json!({"type": "ack", "id": "a", "room": "chat:1", "offset": 2}).to_string()).await;
     database.until("SELECT reader, \"offset\" FROM roomcast_reads", "bob|2").await;
-    let (_, page) = messages(&pod, "ann", "room=chat:1").await;
-    let status: Vec<&Value> = page["messages"].as_array().unwrap().iter().map(|message| &message["status"]).collect();
-    assert_eq!(status, [&json!("read"), &json!("read"), &json!("sent")]);
+    let status = async |user: &str| -> Vec<Value> {
+        let (_, page) = messages(&pod, user, "room=chat:1").await;
+        page["messages"].as_array().unwrap().iter().map(|message| message["status"].clone()).collect()
+    };
+    assert_eq!(status("ann").await, ["read", "read", "sent"]);
+    // A device has the third, and says that it has one that is not there; its author's own devices say nothing of it.
+    let delivered = json!({"type": "ack", "id": "d", "room": "chat:1", "offset": 9, "delivered": true}).to_string();
+    ann.send(&delivered).await;
+    bob.send(&delivered).await;
+    database.until("SELECT reader, \"offset\" FROM roomcast_delivered ORDER BY reader DESC LIMIT 1", "bob|3").await;
+    assert_eq!(status("ann").await, ["read", "read", "delivered"]);
+    assert_eq!(status("bob").await, [Value::Null, Value::Null, Value::Null], "of others' nothing is said");
     drop((ann, bob));
     tokio::task::block_in_place(|| pod.stop());
 }

@@ -6,11 +6,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use super::untold::DueAcks;
 use crate::{
-    broker::{AckBounds, BrokerError, KeptAck, MAX_EPOCHS, advance},
-    model::{Ack, Position, Room, UnixMillis},
+    broker::{AckBounds, BrokerError, KeptAck, MAX_EPOCHS, UntoldAck, advance},
+    model::{Ack, Position, Room, Telling, UnixMillis},
 };
 
 /// What a user costs beside its name, and a room of it beside its own.
@@ -31,6 +33,7 @@ struct UserTable {
     /// How often all of it was looked through to make place.
     #[cfg(test)]
     looks: usize,
+    due: DueAcks,
     /// The age by which the last write was bounded: sweeping knows no configuration.
     age_ms: u64,
 }
@@ -108,8 +111,25 @@ impl KeptAcks {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps an ack, and what authors are to be told of it. One that says that they were told keeps nothing else.
     pub(super) fn keep(&self, ack: &Ack, bounds: AckBounds, now: UnixMillis) -> Result<KeptAck, BrokerError> {
         let mut table = self.lock();
+        let kept = match ack.telling {
+            Telling::Told(_) => KeptAck { further: false, before: Vec::new() },
+            _ => self.keep_read(&mut table, ack, bounds, now)?,
+        };
+        let KeptAck { further, before } = &kept;
+        table.due.note((&ack.user, &ack.room), (&ack.position, &ack.telling), (*further, before), now);
+        Ok(kept)
+    }
+
+    fn keep_read(
+        &self,
+        table: &mut UserTable,
+        ack: &Ack,
+        bounds: AckBounds,
+        now: UnixMillis,
+    ) -> Result<KeptAck, BrokerError> {
         table.age_ms = age_of(bounds);
         let known = table.users.get_mut(&ack.user);
         let is_new_user = known.is_none();
@@ -134,7 +154,6 @@ impl KeptAcks {
         if table.bytes + bytes > self.limit {
             return Err(BrokerError::TooLarge { bytes, limit: self.limit });
         }
-        let table = &mut *table;
         if !table.users.contains_key(&ack.user) {
             table.bytes += USER + ack.user.len();
         }
@@ -151,8 +170,14 @@ impl KeptAcks {
         Ok(KeptAck { further: true, before: Vec::new() })
     }
 
+    /// Acks of which authors should have been told so long ago.
+    pub(super) fn take_untold(&self, older: Duration, most: usize, now: UnixMillis) -> Vec<UntoldAck> {
+        self.lock().due.take(older, most, now)
+    }
+
     pub(super) fn forget(&self, user: &str) {
         let table = &mut *self.lock();
+        table.due.forget(user);
         if let Some(rooms) = table.users.remove(user) {
             table.bytes -= USER + user.len() + rooms.keys().map(cost).sum::<usize>();
         }
@@ -177,14 +202,12 @@ impl KeptAcks {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::model::Epoch;
 
     fn ack(user: &str, room: &str, offset: u64) -> Ack {
         let position = Position::new(Epoch::new("e"), offset);
-        Ack { user: user.into(), room: Room::parse(room).unwrap(), position }
+        Ack { user: user.into(), room: Room::parse(room).unwrap(), position, telling: Telling::Nothing }
     }
 
     const BOUNDS: AckBounds = AckBounds { rooms: 1_000, age: Duration::from_millis(100_000) };

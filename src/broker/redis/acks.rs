@@ -1,7 +1,9 @@
-//! How far users have read, in Redis: a hash for each user, in the partition of the user's name.
+//! How far users have read, in Redis: a hash for each user, in the partition of the user's name, and beside them what authors are to be told.
 //!
 //! Always holds: whatever the number of rooms and users in a question, each master gets one call for [`ROOMS_A_CALL`] rooms or
 //! [`WRITES_A_CALL`] acks.
+
+use std::time::Duration;
 
 use fred::types::Value;
 
@@ -17,8 +19,10 @@ use super::{
     state::RedisState,
 };
 use crate::{
-    broker::{AckBounds, Acks, Answer, BrokerError, EachOf, KeptAck, MAX_EPOCHS, Standing},
-    model::{Ack, Epoch, Position, Room},
+    broker::{
+        AckBounds, Acks, Answer, BrokerError, EachOf, KeptAck, MAX_EPOCHS, MAX_UNTOLD, Standing, UNTOLD_AGE, UntoldAck,
+    },
+    model::{Ack, Epoch, Position, Room, Telling},
 };
 
 /// The most rooms of one call: it must not hold up a server's other commands.
@@ -26,6 +30,9 @@ const ROOMS_A_CALL: usize = 256;
 
 /// The most acks of one call.
 const WRITES_A_CALL: usize = 256;
+
+/// The most partitions of one call that asks what authors were not told.
+const PARTS_A_CALL: usize = 32;
 
 /// What the fleet keeps of what users have read.
 struct FleetAcks<'a>(&'a RedisState);
@@ -51,20 +58,46 @@ impl FleetAcks<'_> {
     async fn keep(&self, acks: &[Ack], bounds: AckBounds) -> Vec<Result<KeptAck, BrokerError>> {
         let asked: Vec<AskedThing> = acks
             .iter()
-            .map(|Ack { user, room, position }| {
+            .map(|Ack { user, room, position, telling }| {
                 let (partition, key) = self.0.names.acks(user);
+                let (word, before) = word_of(telling);
                 let words = vec![
                     Value::from(key.as_str()),
                     Value::from(room.as_str()),
                     Value::from(position.epoch.as_str()),
                     whole(position.offset),
+                    Value::from(self.0.names.untold(partition)),
+                    Value::from_static_str(word),
+                    Value::from(before),
                 ];
                 AskedThing { partition, key, words }
             })
             .collect();
-        let head = [count(bounds.rooms), millis(bounds.age), count(MAX_EPOCHS)];
+        let head = [count(bounds.rooms), millis(bounds.age), count(MAX_EPOCHS), count(MAX_UNTOLD), millis(UNTOLD_AGE)];
         let said = self.0.shards.ask_across(Lane::Commands, &script::KEEP_ACKS, &head, &asked, WRITES_A_CALL).await;
         said.into_iter().map(|said| kept(&said?).map_err(|error| self.0.unexpected(&error))).collect()
+    }
+
+    async fn take_untold(&self, older: Duration, most: usize) -> Result<Vec<UntoldAck>, BrokerError> {
+        let asked: Vec<AskedThing> = Partition::all()
+            .map(|partition| {
+                let key = self.0.names.untold(partition);
+                AskedThing { partition, words: vec![Value::from(key.as_str())], key }
+            })
+            .collect();
+        let head = [millis(older), count(most), Value::from_static_str("")];
+        let said = self.0.shards.ask_across(Lane::Commands, &script::UNTOLD_ACKS, &head, &asked, PARTS_A_CALL).await;
+        let (mut taken, mut failed) = (Vec::new(), None);
+        for (said, partition) in said.into_iter().zip(Partition::all()) {
+            let place = self.0.names.acks_in(partition);
+            match said.map(|said| untold(&said, &place)) {
+                Ok(Ok(some)) => taken.extend(some),
+                Ok(Err(error)) => failed = Some(self.0.unexpected(&error)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        // What was taken is this pod's, whichever servers are away.
+        failed.filter(|_| taken.is_empty()).map_or(Ok(taken), Err)
     }
 
     async fn kept(&self, user: &str, bounds: AckBounds) -> Result<Vec<(Room, Vec<Position>)>, BrokerError> {
@@ -83,6 +116,34 @@ impl FleetAcks<'_> {
         };
         read().map_err(|error| self.0.unexpected(&error))
     }
+}
+
+/// How a script is told what authors are told, and what was kept before.
+fn word_of(telling: &Telling) -> (&'static str, String) {
+    match telling {
+        Telling::Nothing => ("-", String::new()),
+        Telling::Due => ("due", String::new()),
+        Telling::Withheld => ("withheld", String::new()),
+        Telling::Told(before) => {
+            ("told", before.iter().map(|Position { epoch, offset }| format!(" {epoch} {offset}")).collect())
+        }
+    }
+}
+
+/// Reads what authors were not told in a partition. `place`: with what the keys of its users begin.
+fn untold(said: &str, place: &str) -> Result<Vec<UntoldAck>, ReplyError> {
+    if said.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all: Vec<[String; 4]> = serde_json::from_str(said).map_err(|_| ReplyError)?;
+    let one = |[key, room, read, before]: [String; 4]| {
+        let user = key.strip_prefix(place).ok_or(ReplyError)?;
+        let room = Room::parse(&room).map_err(|_| ReplyError)?;
+        let read = positions(&read)?.pop().ok_or(ReplyError)?;
+        let before = if before.is_empty() { Vec::new() } else { positions(&before)? };
+        Ok(UntoldAck { user: user.into(), room, read, before })
+    };
+    all.into_iter().map(one).collect()
 }
 
 /// Reads `EPOCH SP OFFSET`, and a reach for each epoch.
@@ -135,6 +196,10 @@ impl Acks for Redis {
         Box::pin(async move { FleetAcks(&self.state).keep(acks, bounds).await })
     }
 
+    fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>> {
+        Box::pin(async move { FleetAcks(&self.state).take_untold(older, most).await })
+    }
+
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
         Box::pin(async move { FleetAcks(&self.state).kept(user, bounds).await })
     }
@@ -165,6 +230,16 @@ mod tests {
         for bad in ["", "2", "1 e", "1 "] {
             assert_eq!(kept(bad), Err(ReplyError), "{bad}");
         }
+        let said = r#"[["p:{t}:acks:an n","dm:1","e 7","d 2"],["p:{t}:acks:bob","dm:2","e 1",""]]"#;
+        let left = untold(said, "p:{t}:acks:").unwrap();
+        assert_eq!((&*left[0].user, left[0].read.offset, left[0].before.len()), ("an n", 7, 1));
+        assert_eq!((&*left[1].user, left[1].before.len(), untold("", "p").unwrap().len()), ("bob", 0, 0));
+        for bad in
+            ["{}", r#"[["q:bob","dm:1","e 7",""]]"#, r#"[["p:bob","dm 1","e 7",""]]"#, r#"[["p:bob","dm:1","",""]]"#]
+        {
+            assert_eq!(untold(bad, "p:"), Err(ReplyError), "{bad}");
+        }
+        assert_eq!(word_of(&Telling::Told(vec![Position::new(Epoch::new("e"), 7)])), ("told", " e 7".to_owned()));
         for bad in ["", "e", "e 1 d", "e x"] {
             assert_eq!(positions(bad), Err(ReplyError), "{bad}");
         }

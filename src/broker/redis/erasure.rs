@@ -15,7 +15,7 @@ use roomcast_redis_subscriber::Address;
 use tokio::sync::Mutex;
 
 use super::{
-    arguments::millis,
+    arguments::{count, millis},
     entry,
     partition::{KeyKind, Names, Partition},
     reply::ReplyFields,
@@ -75,6 +75,9 @@ impl FleetErasure {
 
     async fn forget_user(&self, user: &str, own: &[Room]) -> Result<Vec<Room>, BrokerError> {
         let ((partition, acks), (_, places)) = (self.names.acks(user), self.names.places(user));
+        let untold = self.names.untold(partition);
+        let words = [count(0), count(0), Value::from(acks.as_str()), Value::from(untold.as_str())];
+        self.shards.call(partition, &script::UNTOLD_ACKS, [untold], words).await?;
         self.forget(partition, vec![acks, places], []).await?;
         for room in own {
             self.forget_room(room).await?;

@@ -209,7 +209,17 @@ impl Names {
     /// What a user has read, and the partition where it is.
     pub(super) fn acks(&self, user: &str) -> (Partition, String) {
         let partition = Partition::of_name(user);
-        (partition, self.key(partition, format_args!("acks:{user}")))
+        (partition, self.acks_in(partition) + user)
+    }
+
+    /// With what such keys of a partition begin.
+    pub(super) fn acks_in(&self, partition: Partition) -> String {
+        self.key(partition, "acks:")
+    }
+
+    /// What authors are to be told of what the users of a partition have read.
+    pub(super) fn untold(&self, partition: Partition) -> String {
+        self.key(partition, "untold")
     }
 
     /// Which connections hold a user's places, and the partition where that is.

@@ -86,6 +86,7 @@ scripts! {
     POSITIONS = "positions", ""; ROOM, include_str!("lua/positions.lua");
     STANDINGS = "standings", READS_ACROSS_SLOTS; ROOM, include_str!("lua/standings.lua");
     KEEP_ACKS = "keep_acks", ACROSS_SLOTS; include_str!("lua/keep_acks.lua");
+    UNTOLD_ACKS = "untold_acks", ACROSS_SLOTS; include_str!("lua/untold_acks.lua");
     KEPT_ACKS = "kept_acks", ""; include_str!("lua/kept_acks.lua");
     USER_PLACES = "user_places", ACROSS_SLOTS; include_str!("lua/user_places.lua");
     MEMBERS = "members", ""; include_str!("lua/members.lua");

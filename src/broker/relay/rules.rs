@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::call::EdgeCall;
 use crate::{
     broker::FleetQuestion,
-    model::{DELETED, Member, Notice, Publication, Room, Signal, SignalAct, check_length, check_topic},
+    model::{DELETED, Member, Notice, Publication, Room, Signal, SignalAct, Telling, check_length, check_topic},
 };
 
 /// The most parts of one call: publications, acks, rooms. An edge makes several calls of more.
@@ -142,7 +142,10 @@ impl EdgeCall {
             }
             Self::Keep(acks, _) => {
                 check_count("acks", acks.len(), MOST_PARTS)?;
-                acks.iter().try_for_each(|ack| check_user(Some(&ack.user)))
+                acks.iter().try_for_each(|ack| {
+                    let told = if let Telling::Told(before) = &ack.telling { before.len() } else { 0 };
+                    check_user(Some(&ack.user)).and_then(|()| check_count("epochs of an ack", told, MOST_EPOCHS))
+                })
             }
             Self::Kept(user, _) => check_user(Some(user)),
             Self::Set(name, value, ttl) | Self::Claim(name, value, ttl) => {
@@ -296,7 +299,11 @@ mod tests {
         };
         let bounds = AckBounds { rooms: 1, age: Duration::from_secs(1) };
         let value = || Payload::Binary(Bytes::from_static(b"v"));
-        let ack = |user: &str| Ack { user: user.into(), room: room(), position: Position::new(Epoch::new("e"), 1) };
+        let ack = |user: &str| {
+            let position = Position::new(Epoch::new("e"), 1);
+            Ack { user: user.into(), room: room(), position, telling: Telling::Due }
+        };
+        let told = |epochs| Ack { telling: Telling::Told(vec![ack("ann").position; epochs]), ..ack("ann") };
         let receipt = |user: &str| Receipt {
             progress: Progress::Read,
             room: room(),
@@ -311,7 +318,7 @@ mod tests {
             signal(&|_| {}),
             signal(&|signal| signal.act = SignalAct::Show(60_000)),
             notice(&[receipt("ann")]),
-            EdgeCall::Keep(vec![ack("ann")], bounds),
+            EdgeCall::Keep(vec![ack("ann"), told(3)], bounds),
             EdgeCall::Set("session:1".into(), value(), second),
             EdgeCall::Address("0123456789abcdef".into()),
             EdgeCall::NoteAuthor(room(), "ann".into()),
@@ -335,6 +342,7 @@ mod tests {
             EdgeCall::Standings(vec![(room(), vec![Epoch::none(); MOST_EPOCHS + 1])]),
             EdgeCall::Keep(vec![ack(&long())], bounds),
             EdgeCall::Keep(vec![ack("ann"); MOST_PARTS + 1], bounds),
+            EdgeCall::Keep(vec![told(MOST_EPOCHS + 1)], bounds),
             EdgeCall::Kept(long().into(), bounds),
             EdgeCall::Set(long().into(), value(), second),
             EdgeCall::Set("v".into(), Payload::Binary(vec![0; MOST + 1].into()), second),

@@ -11,7 +11,7 @@ use super::{Upstream, done, unexpected};
 use crate::{
     broker::{
         AckBounds, Acks, Answer, BrokerError, Control, EachOf, Erasure, FleetAnswers, FleetQuestion, KeptAck, KeyValue,
-        Respond, Standing,
+        Respond, Standing, UntoldAck,
         relay::{
             call::{CallAnswer, EdgeCall, received, sent},
             rules::MOST_PARTS,
@@ -95,6 +95,11 @@ impl Acks for Upstream {
             CallAnswer::Acked(each) => Some(each),
             _ => None,
         })
+    }
+
+    fn take_untold(&self, _: Duration, _: usize) -> Answer<'_, Vec<UntoldAck>> {
+        // What an edge that died left is its home's to tell.
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {

@@ -105,7 +105,8 @@ impl DeliveredBook {
             for (room, upto) in rooms {
                 let before = positions.told.insert(&user, room.clone(), upto.clone());
                 let after = before.filter(|before| before.epoch == upto.epoch).map_or(0, |before| before.offset);
-                spans.push(ReadSpan { progress: Progress::Delivered, user: Arc::clone(&user), room, after, upto });
+                let (progress, user, before) = (Progress::Delivered, Arc::clone(&user), Vec::new());
+                spans.push(ReadSpan { progress, user, room, after, upto, before });
             }
         }
         spans

@@ -9,6 +9,8 @@ pub mod awaited;
 pub mod awaited_acks;
 pub mod delivered_book;
 mod delivered_teller;
+mod left_untold;
+mod read_change;
 pub mod receipts;
 pub mod rounds;
 pub mod telling;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::model::{Offset, Position, Progress, Receipt, Room};
+use crate::model::{Ack, Offset, Position, Progress, Receipt, Room, Telling};
 
 /// What a user has read in one go, or a device of it has got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,24 @@ pub struct ReadSpan {
     pub after: Offset,
     /// It has read so far now.
     pub upto: Position,
+    /// What was kept of it before, of whatever epochs: by this the broker knows what authors were told.
+    pub before: Vec<Position>,
+}
+
+impl ReadSpan {
+    /// Whether it holds no event.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.after >= self.upto.offset
+    }
+
+    /// That authors were told of it, as the broker takes it. What devices have got is not kept.
+    #[must_use]
+    pub fn told(self) -> Option<Ack> {
+        let telling = Telling::Told(self.before);
+        let ack = Ack { user: self.user, room: self.room, position: self.upto, telling };
+        (self.progress == Progress::Read).then_some(ack)
+    }
 }
 
 /// An event that has an author, by its place in the log.
@@ -36,7 +54,7 @@ pub struct Authored {
 pub fn receipts(spans: &[ReadSpan], events: &[Authored], most: usize) -> BTreeMap<Box<str>, Vec<Receipt>> {
     let mut told: BTreeMap<Box<str>, Vec<Receipt>> = BTreeMap::new();
     let mut count = 0;
-    for ReadSpan { progress, user, room, after, upto } in spans {
+    for ReadSpan { progress, user, room, after, upto, .. } in spans {
         if count >= most {
             break;
         }
@@ -64,7 +82,8 @@ mod tests {
 
     fn span(user: &str, after: Offset, upto: Offset) -> ReadSpan {
         let upto = Position::new(Epoch::new("e"), upto);
-        ReadSpan { progress: Progress::Read, user: user.into(), room: Room::parse("chat:1").unwrap(), after, upto }
+        let (progress, room, before) = (Progress::Read, Room::parse("chat:1").unwrap(), Vec::new());
+        ReadSpan { progress, user: user.into(), room, after, upto, before }
     }
 
     #[test]

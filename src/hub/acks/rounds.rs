@@ -12,21 +12,19 @@ use std::{
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    archive::ArchivedRead,
     broker::{AckBounds, BrokerError, KeptAck, Standing},
     hub::{
         acks::{
             ack_book::{WaitingAck, advance_both},
             ack_desk::AckAnswer,
             delivered_teller::DeliveredTeller,
-            receipts::ReadSpan,
+            left_untold::LeftUntold,
+            read_change::ReadChange,
         },
         commands::refusal::refusal,
         worker::{clock::millis, services::Services},
     },
-    model::{
-        Ack, AckMode, ArchiveMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Progress, Reply, Room, Unread,
-    },
+    model::{Ack, AckMode, Epoch, ErrorCode, Notice, Offset, Policy, Position, Reply, Room, Telling, Unread},
 };
 
 /// How many notices are on their way to the broker at once.
@@ -37,42 +35,6 @@ const ROOMS_A_NOTICE: usize = 100;
 
 /// How long a pod that ends waits for the last round.
 const LAST_ROUND: Duration = Duration::from_secs(2);
-
-/// What a user has read further than before.
-struct ReadChange {
-    user: Arc<str>,
-    personal: Option<Room>,
-    /// Whether authors are told.
-    receipts: bool,
-    unread: Unread,
-    /// What was kept before.
-    before: Vec<Position>,
-}
-
-impl ReadChange {
-    fn has_other_epochs(&self) -> bool {
-        self.before.iter().any(|before| before.epoch != self.unread.read.epoch)
-    }
-
-    /// Whether nothing that was kept before is as far, where the log stands so.
-    fn is_news(&self, standing: &Standing) -> bool {
-        let read = &self.unread.read;
-        standing.end.epoch == read.epoch && standing.read(&self.before).unwrap_or(0) < read.offset
-    }
-
-    /// What authors are told of, where what was kept before is as far as this.
-    fn span(&self, after: Offset) -> Option<ReadSpan> {
-        let Unread { room, read, .. } = &self.unread;
-        let span = || ReadSpan {
-            progress: Progress::Read,
-            user: Arc::clone(&self.user),
-            room: room.clone(),
-            after,
-            upto: read.clone(),
-        };
-        self.receipts.then(span)
-    }
-}
 
 impl Services {
     pub(super) fn ack_bounds(&self) -> AckBounds {
@@ -89,8 +51,8 @@ impl Services {
                 self.judge_asked().await;
             }
         };
-        let delivered = DeliveredTeller(self);
-        tokio::join!(self.keep_rounds(), judging, delivered.run());
+        let (delivered, left) = (DeliveredTeller(self), LeftUntold(self));
+        tokio::join!(self.keep_rounds(), judging, delivered.run(), left.run());
     }
 
     async fn keep_rounds(&self) {
@@ -183,7 +145,9 @@ impl Services {
                     None => self.metrics.acks.lost.increment(1),
                     Some(offset) => {
                         let position = Position::new(standing.end.epoch, offset);
-                        acks.push(Ack { user: Arc::clone(&ack.user), room: ack.room.clone(), position });
+                        let (user, room) = (Arc::clone(&ack.user), ack.room.clone());
+                        let telling = self.telling(ack, offset);
+                        acks.push(Ack { user, room, position, telling });
                         of.push(ack);
                         ends.push(standing.end.offset);
                     }
@@ -199,8 +163,8 @@ impl Services {
                 Err(_) => failed.push(waiting.clone()),
                 Ok(KeptAck { further, before }) => {
                     self.metrics.acks.kept.increment(1);
-                    let Ack { user, room, position: read } = ack;
-                    let receipts = waiting.receipts && self.policy(&room).acks == AckMode::Receipts;
+                    let Ack { user, room, position: read, telling } = ack;
+                    let receipts = telling == Telling::Due;
                     // That nothing was read is no news.
                     if further && read.offset > 0 && (receipts || waiting.personal.is_some()) {
                         let (personal, unread) = (waiting.personal.clone(), Unread { room, read, end });
@@ -213,24 +177,40 @@ impl Services {
         failed
     }
 
+    /// What authors are to be told of an ack.
+    fn telling(&self, ack: &WaitingAck, offset: Offset) -> Telling {
+        match (self.policy(&ack.room).acks, ack.receipts) {
+            // That nothing was read is no news.
+            (AckMode::Receipts, true) if offset > 0 => Telling::Due,
+            (AckMode::Receipts, false) => Telling::Withheld,
+            _ => Telling::Nothing,
+        }
+    }
+
     /// Has users told what they have read on another device, and authors of what others have read.
-    async fn tell(&self, changes: Vec<ReadChange>) {
+    pub(super) async fn tell(&self, changes: Vec<ReadChange>) {
         // Of another epoch only the room's log knows how far it is the same.
         let (other, same): (Vec<_>, Vec<_>) = changes.into_iter().partition(ReadChange::has_other_epochs);
         let of = |change: &ReadChange| (change.unread.room.clone(), epochs(&change.before));
         let questions: Vec<_> = other.iter().map(of).collect();
         let standings = self.acks.kept.standings(&questions).await;
-        let news = other.into_iter().zip(standings).filter_map(|(change, standing)| {
-            let standing = standing.ok().filter(|standing| change.is_news(standing))?;
-            let after = standing.read(&change.before).unwrap_or(0);
-            Some((change, after))
-        });
+        let mut spans = Vec::new();
+        let mut news = Vec::new();
+        for (change, standing) in other.into_iter().zip(standings) {
+            // Where the log does not say, it is asked when it is looked for what was not told.
+            let Ok(standing) = standing else { continue };
+            if change.is_news(&standing) {
+                let after = standing.read(&change.before).unwrap_or(0);
+                news.push((change, after));
+            } else if change.receipts {
+                spans.push(change.settled());
+            }
+        }
         let same = same.into_iter().map(|change| {
             let after = change.before.first().map_or(0, |before| before.offset);
             (change, after)
         });
         let mut told: HashMap<Room, Vec<Unread>> = HashMap::new();
-        let mut spans = Vec::new();
         for (change, after) in same.chain(news) {
             spans.extend(change.span(after));
             let Some(personal) = change.personal else { continue };
@@ -239,16 +219,8 @@ impl Services {
                 rooms.push(unread);
             }
         }
-        if let Some(archive) = &self.archive {
-            let archived = spans.iter().filter(|span| self.policy(&span.room).archive != ArchiveMode::Off);
-            let read = |span: &ReadSpan| ArchivedRead {
-                room: span.room.clone(),
-                reader: Arc::clone(&span.user),
-                upto: span.upto.clone(),
-            };
-            archive.note_reads(archived.map(read));
-        }
-        self.metrics.acks.untold.increment(self.acks.untold.add(spans) as u64);
+        // Those that have no place wait beside what is kept.
+        self.metrics.acks.later.increment(self.acks.untold.add(spans) as u64);
         // One that is lost is made good by the next, or by asking.
         let notices = stream::iter(told).map(async |(personal, rooms)| {
             let _ = self.broker.notify(&personal, Notice::Unread(rooms)).await;
@@ -329,28 +301,6 @@ fn judge(ack: WaitingAck, standing: &Standing) -> Result<WaitingAck, String> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_read_in_another_epoch_is_no_news() {
-        let position = |epoch: &str, offset| Position::new(Epoch::new(epoch), offset);
-        let change = |before: &[(&str, u64)]| ReadChange {
-            user: "ann".into(),
-            personal: Some(Room::parse("user:ann").unwrap()),
-            receipts: true,
-            unread: Unread { room: Room::parse("chat:1").unwrap(), read: position("b.2", 10), end: 60 },
-            before: before.iter().map(|(epoch, offset)| position(epoch, *offset)).collect(),
-        };
-        assert!(!change(&[]).has_other_epochs() && !change(&[("b.2", 3)]).has_other_epochs());
-        let is_news = |before: &[(&str, u64)], end: &str, reaches: &[Option<u64>]| {
-            let change = change(before);
-            assert!(change.has_other_epochs());
-            change.is_news(&Standing { end: position(end, 60), reaches: reaches.to_vec() })
-        };
-        assert!(!is_news(&[("b.1", 47)], "b.2", &[Some(50)]), "47 was read, and 10 is told");
-        assert!(is_news(&[("b.1", 47)], "b.2", &[Some(9)]), "what followed 9 was lost");
-        assert!(is_news(&[("b.1", 47), ("b.2", 8)], "b.2", &[None, Some(60)]));
-        assert!(!is_news(&[("b.1", 47)], "b.3", &[None]), "it is another log by now");
-    }
 
     #[test]
     fn what_the_log_does_not_have_is_refused() {

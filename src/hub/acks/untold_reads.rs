@@ -3,7 +3,7 @@
 //! Always holds: it is bounded, and what does not fit is lost, as any receipt may be; a round of acks never waits for authors.
 
 use std::sync::{
-    Mutex, MutexGuard, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -11,10 +11,17 @@ use tokio::sync::Notify;
 
 use super::receipts::ReadSpan;
 
+/// What waits, and the users of which authors are being told.
+#[derive(Debug, Default)]
+struct SpanBook {
+    spans: Vec<ReadSpan>,
+    telling: Vec<Arc<str>>,
+}
+
 /// What waits for authors to be told.
 #[derive(Debug, Default)]
 pub struct UntoldReads {
-    spans: Mutex<Vec<ReadSpan>>,
+    book: Mutex<SpanBook>,
     activity: Notify,
     ended: AtomicBool,
 }
@@ -23,18 +30,18 @@ impl UntoldReads {
     /// The most that waits: as much as one round writes.
     const MAX: usize = 32_768;
 
-    fn lock(&self) -> MutexGuard<'_, Vec<ReadSpan>> {
-        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SpanBook> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what was read. How much of it is lost.
     pub(super) fn add(&self, mut read: Vec<ReadSpan>) -> usize {
-        let mut spans = self.lock();
-        let room = Self::MAX - spans.len().min(Self::MAX);
+        let mut book = self.lock();
+        let room = Self::MAX - book.spans.len().min(Self::MAX);
         let lost = read.len().saturating_sub(room);
         read.truncate(room);
-        spans.append(&mut read);
-        drop(spans);
+        book.spans.append(&mut read);
+        drop(book);
         self.activity.notify_one();
         lost
     }
@@ -46,10 +53,21 @@ impl UntoldReads {
     }
 
     fn take(&self) -> Vec<ReadSpan> {
-        std::mem::take(&mut *self.lock())
+        let mut book = self.lock();
+        let spans = std::mem::take(&mut book.spans);
+        book.telling = spans.iter().map(|span| Arc::clone(&span.user)).collect();
+        spans
     }
 
-    /// All of it, once there is some. `None`: no more comes.
+    /// What waits of a user is told to no author any more. Whether authors are being told of it.
+    #[must_use]
+    pub fn forget(&self, user: &str) -> bool {
+        let mut book = self.lock();
+        book.spans.retain(|span| *span.user != *user);
+        book.telling.iter().any(|telling| **telling == *user)
+    }
+
+    /// All of it, once there is some, when what was taken before is told. `None`: no more comes.
     pub(super) async fn next(&self) -> Option<Vec<ReadSpan>> {
         loop {
             // Looked at first: what came before the end is there.
@@ -78,6 +96,7 @@ mod tests {
             room: Room::parse("dm:1").unwrap(),
             after: 0,
             upto: Position::new(Epoch::new("e"), 1),
+            before: Vec::new(),
         };
         assert_eq!(untold.add(vec![span(); UntoldReads::MAX - 1]), 0);
         assert_eq!(untold.add(vec![span(); 3]), 2);
@@ -85,6 +104,11 @@ mod tests {
         assert_eq!((untold.take().len(), untold.add(vec![span()])), (0, 0));
         untold.end();
         assert_eq!(untold.next().await, Some(vec![span()]));
+        assert!(untold.forget("bob") && !untold.forget("ann"), "authors are being told of it");
         assert_eq!(untold.next().await, None);
+        assert!(!untold.forget("bob"));
+        untold.add(vec![span(), ReadSpan { user: "ann".into(), ..span() }]);
+        assert!(!untold.forget("bob"));
+        assert_eq!(untold.take().len(), 1);
     }
 }

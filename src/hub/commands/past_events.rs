@@ -111,7 +111,7 @@ async fn of_archive(
 
 /// A message as an event of the log.
 fn event(message: ArchivedMessage) -> Event {
-    let ArchivedMessage { position, time, topic, key, id, user, payload, is_read: _ } = message;
+    let ArchivedMessage { position, time, topic, key, id, user, payload, status: _ } = message;
     // What was erased says nothing, as in the log.
     let payload = payload.unwrap_or_else(|| Payload::Json(RawValue::NULL.to_owned()));
     Event { offset: position.offset, time, room: None, topic, key, payload, user, id }

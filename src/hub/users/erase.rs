@@ -109,11 +109,12 @@ impl UserErasure<'_> {
         loop {
             services.acks.book().forget(user);
             services.acks.delivered.forget(user);
+            let is_told = services.acks.untold.forget(user);
             services.author_notes.forget(user, &own);
             let is_leaving = !services.acks.of(user).is_empty();
             // Behind the acks, from which they come.
             let is_archived = services.archive.as_ref().is_some_and(|archive| archive.forget_reads(user));
-            let is_written = services.user_writes.make_void(user) || is_archived;
+            let is_written = services.user_writes.make_void(user) || is_archived || is_told;
             if !is_leaving && !is_written {
                 break;
             }

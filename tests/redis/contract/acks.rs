@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use roomcast::testing::{
     broker::{AckBounds, Delivery, Standing},
-    model::{Ack, Epoch, Notice, Policy, Position, Progress, Receipt, Room, Unread},
+    model::{Ack, Epoch, Notice, Policy, Position, Progress, Receipt, Room, Telling, Unread},
 };
 
 use super::harness::{Bench, Store, a_moment, room};
@@ -12,7 +12,12 @@ use super::harness::{Bench, Store, a_moment, room};
 const LONG: AckBounds = AckBounds { rooms: 100, age: Duration::from_secs(600) };
 
 fn ack(user: &str, room: &Room, epoch: &str, offset: u64) -> Ack {
-    Ack { user: user.into(), room: room.clone(), position: Position::new(Epoch::new(epoch), offset) }
+    Ack {
+        user: user.into(),
+        room: room.clone(),
+        position: Position::new(Epoch::new(epoch), offset),
+        telling: Telling::Nothing,
+    }
 }
 
 /// What is kept of a user, as text, in the order of the rooms' names.
@@ -72,6 +77,63 @@ pub async fn what_was_kept_before_is_told<S: Store>() {
         sort(&mut kept.before);
         assert_eq!((kept.further, kept.before), (further, before), "{epoch} {offset}");
     }
+}
+
+/// What authors are to be told since so long ago: user, room, how far it has read, and what was kept before.
+async fn untold<S: Store>(bench: &Bench<S>, older: Duration) -> Vec<String> {
+    let left = bench.store.acks().take_untold(older, 100).await.unwrap();
+    let text = |at: &Position| format!("{}:{}", at.epoch, at.offset);
+    let before = |all: &[Position]| all.iter().map(text).collect::<Vec<_>>().join(",");
+    let mut left: Vec<_> = left
+        .iter()
+        .map(|ack| format!("{} {} {} after {}", ack.user, ack.room, text(&ack.read), before(&ack.before)))
+        .collect();
+    left.sort();
+    left
+}
+
+pub async fn what_authors_are_to_be_told_is_left_until_they_were<S: Store>() {
+    let bench = Bench::<S>::new(Policy::default()).await;
+    let (dm, other) = (room("dm:ü"), room("other"));
+    let (user, now) = ("an n{x}", Duration::ZERO);
+    let keep = async |room: &Room, offset: u64, telling: Telling| {
+        let ack = Ack { telling, ..ack(user, room, "b.e", offset) };
+        bench.store.acks().keep(&[ack], LONG).await.remove(0).unwrap()
+    };
+    let told =
+        |before: &[u64]| Telling::Told(before.iter().map(|offset| Position::new(Epoch::new("b.e"), *offset)).collect());
+    keep(&dm, 5, Telling::Due).await;
+    keep(&other, 1, Telling::Nothing).await;
+    assert_eq!(untold(&bench, now).await, ["an n{x} dm:ü b.e:5 after "]);
+    // Read on by another device: what its pod tells alone is not all.
+    assert_eq!(keep(&dm, 9, Telling::Due).await.before.len(), 1);
+    keep(&dm, 9, told(&[5])).await;
+    assert_eq!(untold(&bench, now).await, ["an n{x} dm:ü b.e:9 after "]);
+    keep(&dm, 5, told(&[])).await;
+    assert_eq!(untold(&bench, now).await, ["an n{x} dm:ü b.e:9 after b.e:5"]);
+    keep(&dm, 9, told(&[5])).await;
+    assert!(untold(&bench, now).await.is_empty(), "all of it was told");
+    // What says that it was told keeps nothing, and what is no further is not due.
+    keep(&room("none"), 3, told(&[])).await;
+    keep(&dm, 9, Telling::Due).await;
+    assert!(untold(&bench, now).await.is_empty());
+    assert_eq!(kept(&bench, user, LONG).await, ["dm:ü b.e:9", "other b.e:1"]);
+    // One that keeps it to itself from now on is told of by nothing.
+    keep(&dm, 10, Telling::Due).await;
+    keep(&dm, 10, Telling::Withheld).await;
+    assert!(untold(&bench, now).await.is_empty());
+    // What was taken is the taker's for a while.
+    keep(&dm, 11, Telling::Due).await;
+    bench.store.pass(Duration::from_millis(1_500)).await;
+    assert_eq!(untold(&bench, Duration::from_secs(1)).await, ["an n{x} dm:ü b.e:11 after b.e:10"]);
+    assert!(untold(&bench, Duration::from_secs(1)).await.is_empty());
+    // Of others there is as much as has place, and of one that is erased nothing.
+    let many: Vec<Ack> =
+        (0..300).map(|n| Ack { telling: Telling::Due, ..ack(&format!("user{n}"), &other, "b.e", 1) }).collect();
+    assert!(bench.store.acks().keep(&many, LONG).await.iter().all(Result::is_ok));
+    bench.store.erasure().forget_user(user, &[]).await.unwrap();
+    let left = bench.store.acks().take_untold(now, 1_000).await.unwrap();
+    assert!(left.len() == 300 && left.iter().all(|ack| &*ack.user != user), "{}", left.len());
 }
 
 pub async fn many_users_at_once_are_answered_each<S: Store>() {

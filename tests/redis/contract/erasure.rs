@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use roomcast::testing::{
     broker::{AckBounds, Delivery, UserWrite},
-    model::{Ack, Policy, Position, Retain},
+    model::{Ack, Policy, Position, Retain, Telling},
 };
 
 use super::harness::{Bench, Store, everything, room};
@@ -61,7 +61,7 @@ pub async fn a_user_that_is_forgotten_has_read_nothing<S: Store>() {
     let (chat, presence) = (room("chat"), room("presence:ann"));
     let position = bench.publish(&chat, "a").await;
     for user in ["ann", "anna"] {
-        let ack = Ack { user: user.into(), room: chat.clone(), position: position.clone() };
+        let ack = Ack { user: user.into(), room: chat.clone(), position: position.clone(), telling: Telling::Nothing };
         bench.store.acks().keep(&[ack], BOUNDS).await.remove(0).unwrap();
     }
     let becomes = Bytes::from_static(b"{}");

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use roomcast::testing::{
     broker::{
         AckBounds, Acks, Answer, Broker, Deliver, Delivery, EachOf, Erasure, History, HistoryQuery, KeptAck, KeyValue,
-        PlaceClaim, Presence, Standing, UserPlaces, UserRecords, Verdicts,
+        PlaceClaim, Presence, Standing, UntoldAck, UserPlaces, UserRecords, Verdicts,
     },
     model::{Ack, Epoch, Notice, PlaceLimit, Policy, Position, Publication, Retained, Room, Signal},
 };
@@ -186,6 +186,10 @@ impl<const FAULT: u8> Acks for Faulty<FAULT> {
             let further = |kept: KeptAck| kept.further || FAULT == FORGETS_THE_HIGHEST;
             kept.into_iter().map(|kept| kept.map(|kept| KeptAck { further: further(kept.clone()), ..kept })).collect()
         })
+    }
+
+    fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>> {
+        self.inner.acks().take_untold(older, most)
     }
 
     fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {

@@ -138,6 +138,7 @@ macro_rules! user_tests {
         contract! { $module, $store:
             acks::{
                 what_is_kept_of_a_user_is_bounded,
+                what_authors_are_to_be_told_is_left_until_they_were,
             }
             erasure::{
                 a_user_that_is_forgotten_has_read_nothing,

@@ -1,5 +1,12 @@
 //! Receipts: which authors are told of what was read, and how.
 
+use roomcast::testing::{
+    broker::AckBounds,
+    config::RedisUrl,
+    model::{Ack, Epoch, Position, Room, Telling},
+};
+use testkit::redis::Cluster;
+
 use super::*;
 
 /// What the next receipts say: which user has read up to where.
@@ -86,6 +93,7 @@ async fn receipts_pass_from_pod_to_pod_in_batches() {
     let expected: Vec<String> = (0..6).map(|user| format!("dm:1 user{user} {}", 1 + user % 3)).collect();
     assert_eq!(said, expected);
     assert!(messages <= 2, "{messages} messages");
+    assert!(is_settled(&first).await, "a pod that ends leaves nothing to be told");
     block_in_place(|| first.stop());
 }
 
@@ -148,4 +156,118 @@ async fn authors_are_told_what_devices_have_got() {
         first.stop();
         second.stop();
     });
+}
+
+/// What the next receipts say, however long they take.
+async fn late_receipts(client: &mut Client) -> Vec<String> {
+    let began = Instant::now();
+    loop {
+        client.send(r#"{"type":"ping"}"#).await;
+        let mut said = Vec::new();
+        loop {
+            let message = client.json().await;
+            for receipt in message["receipts"].as_array().into_iter().flatten() {
+                said.push(format!("{} {} {}", receipt["room"], receipt["user"], receipt["offset"]).replace('"', ""));
+            }
+            if message["type"] == "pong" {
+                break;
+            }
+        }
+        if !said.is_empty() {
+            return said;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "the author is told nothing");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+const BOUNDS: AckBounds = AckBounds { rooms: 100, age: Duration::from_secs(3_600) };
+
+/// Keeps an ack as a pod does that dies before it has told authors.
+async fn leave(pod: &Pod, ack: (&str, &str, u64), epoch: &Value, telling: Telling) {
+    let (user, room, offset) = ack;
+    let position = Position::new(Epoch::new(epoch.as_str().unwrap()), offset);
+    let ack = Ack { user: user.into(), room: Room::parse(room).unwrap(), position, telling };
+    pod.services().acks.kept.keep(&[ack], BOUNDS).await.remove(0).unwrap();
+}
+
+/// Whether it is kept anywhere that authors are to be told.
+async fn is_settled(pod: &Pod) -> bool {
+    pod.services().acks.kept.take_untold(Duration::ZERO, 100).await.unwrap().is_empty()
+}
+
+/// Acks that `dying` kept and did not tell are told, by whichever pod is there.
+async fn what_a_pod_left_is_told(living: &Pod, dying: &Pod) {
+    let mut ann = device(living, "ann").await;
+    for _ in 0..3 {
+        say(&mut ann, "dm:1").await;
+    }
+    let epoch = answer(&mut ann, json!({"type": "subscribe", "id": "s", "room": "dm:1"})).await["epoch"].clone();
+    leave(dying, ("bob", "dm:1", 2), &epoch, Telling::Due).await;
+    // Of one that keeps it to itself by now, and in a room whose policy tells none any more, nothing is told.
+    leave(dying, ("eve", "dm:1", 2), &epoch, Telling::Due).await;
+    leave(dying, ("eve", "dm:1", 2), &epoch, Telling::Withheld).await;
+    say(&mut ann, "chat:1").await;
+    leave(dying, ("bob", "chat:1", 1), &epoch, Telling::Due).await;
+    assert_eq!(late_receipts(&mut ann).await, ["dm:1 bob 2"]);
+    // What follows is told as ever, and once.
+    let mut bob = device(living, "bob").await;
+    assert_eq!(ack(&mut bob, "dm:1", 3).await["type"], DONE);
+    assert_eq!(late_receipts(&mut ann).await, ["dm:1 bob 3"]);
+    let began = Instant::now();
+    while !is_settled(living).await {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is told again and again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_an_edge_left_that_died_is_told_by_its_home() {
+    let pod = start(|settings| settings.policies[0].policy.publish = Access::User);
+    what_a_pod_left_is_told(&pod, &pod).await;
+    pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pod_left_that_died_is_told_by_another() {
+    let server = block_in_place(Standalone::start);
+    let cluster = block_in_place(|| Cluster::start(3, 0));
+    let nodes = cluster.addresses();
+    let of_cluster = |settings: &mut Settings| {
+        let nodes: Vec<String> = nodes.iter().map(|(host, port)| format!("{host}:{port}")).collect();
+        settings.redis.urls = vec![RedisUrl::parse(&format!("redis-cluster://{}", nodes.join(","))).unwrap()];
+    };
+    for is_cluster in [false, true] {
+        let [living, dying] = [(); 2].map(|()| {
+            start(|settings| {
+                settings.policies[0].policy.publish = Access::User;
+                if is_cluster { of_cluster(settings) } else { over(&server, settings) }
+            })
+        });
+        ready(&living).await;
+        ready(&dying).await;
+        what_a_pod_left_is_told(&living, &dying).await;
+        block_in_place(|| [living, dying].into_iter().for_each(Pod::stop));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_could_not_be_told_is_told_when_redis_is_back() {
+    let server = block_in_place(Standalone::start);
+    let pod = start(|settings| over(&server, settings));
+    ready(&pod).await;
+    let mut ann = device(&pod, "ann").await;
+    say(&mut ann, "dm:1").await;
+    let epoch = answer(&mut ann, json!({"type": "subscribe", "id": "s", "room": "dm:1"})).await["epoch"].clone();
+    // What tells authors publishes, and may not: the pod tries, and what it does not manage stays due.
+    block_in_place(|| server.call(&["ACL", "SETUSER", "default", "-publish", "-spublish"]));
+    leave(&pod, ("bob", "dm:1", 1), &epoch, Telling::Due).await;
+    let began = Instant::now();
+    while !get(&pod, "/metrics").await.1.contains("roomcast_receipts_total{outcome=\"later\"} 1") {
+        assert!(began.elapsed() < Duration::from_secs(60), "it was not tried");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    block_in_place(|| server.call(&["ACL", "SETUSER", "default", "+publish", "+spublish"]));
+    assert_eq!(late_receipts(&mut ann).await, ["dm:1 bob 1"]);
+    block_in_place(|| pod.stop());
 }

@@ -48,7 +48,7 @@ impl Database {
     /// One with the tables.
     pub async fn made() -> Self {
         let database = Self::empty().await;
-        assert_eq!(database.migrator().up().await.unwrap(), [1, 2]);
+        assert_eq!(database.migrator().up().await.unwrap(), [1, 2, 3, 4]);
         database
     }
 

@@ -27,7 +27,7 @@ async fn delete(pod: &Pod, path: &str) -> (u16, Value) {
 
 /// All tables as text.
 fn all(database: &Database) -> String {
-    ["messages", "pending", "generations", "reads"]
+    ["messages", "pending", "generations", "reads", "delivered"]
         .map(|table| database.sql(&format!("SELECT t::text, convert_from(coalesce(to_jsonb(t)->>'data', '')::bytea, 'UTF8') FROM roomcast_{table} t")))
         .join("\n")
 }
@@ -58,7 +58,9 @@ async fn of_a_user_that_is_erased_the_archive_has_nothing() {
     for (client, offset) in [(&mut ann, 2), (&mut bob, 1)] {
         client.send(&json!({"type": "ack", "id": "a", "room": "chat:1", "offset": offset}).to_string()).await;
     }
+    ann.send(&json!({"type": "ack", "id": "d", "room": "chat:1", "offset": 2, "delivered": true}).to_string()).await;
     database.until("SELECT count(*) FROM roomcast_reads", "2").await;
+    database.until("SELECT reader FROM roomcast_delivered", "ann-e").await;
     assert!(all(&database).contains("ann-e"));
     assert_eq!(delete(&pod, "/api/users/ann-e").await.0, 200);
     let left = all(&database);
@@ -132,4 +134,73 @@ async fn what_is_older_than_it_is_kept_goes() {
     });
     database.until(r#"SELECT string_agg("offset"::text, ' ') FROM roomcast_messages"#, "3").await;
     block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_room_without_messages_nothing_is_left_behind() {
+    let database = Database::made().await;
+    let start = |keep: Option<Duration>| {
+        pod(|settings| {
+            known(settings);
+            settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
+            archived(&database, settings);
+            settings.acks.every = Duration::from_millis(10);
+            settings.archive.keep = keep;
+            settings.archive.repair_after = Duration::from_secs(1);
+        })
+    };
+    let first = start(None);
+    ready(&first).await;
+    let (mut ann, mut bob) = (connect(&first, "ann").await, connect(&first, "bob").await);
+    for client in [&mut ann, &mut bob] {
+        assert_eq!(client.json().await["type"], "subscribed", "its personal room");
+    }
+    for room in ["chat:1", "chat:2", "chat:3"] {
+        bob.send(&json!({"type": "subscribe", "id": "s", "room": room}).to_string()).await;
+        while bob.json().await["id"] != "s" {}
+        for n in 0..3 {
+            ann.send(&json!({"type": "publish", "id": "p", "room": room, "topic": "said", "data": n}).to_string())
+                .await;
+            while ann.json().await["type"] != "published" {}
+        }
+        for more in [json!({}), json!({"delivered": true})] {
+            let mut ack = json!({"type": "ack", "id": "a", "room": room, "offset": 3});
+            ack.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            bob.send(&ack.to_string()).await;
+        }
+    }
+    database.until("SELECT count(*) FROM roomcast_reads", "3").await;
+    database.until("SELECT count(*) FROM roomcast_delivered", "3").await;
+    drop((ann, bob));
+    let (_, page) = messages(&first, "ann", "room=chat:1").await;
+    let end = page["after"].as_str().unwrap().to_owned();
+    block_in_place(|| first.stop());
+    // Of one all is old; of another one message is younger, and a third has one that is on its way.
+    database.sql("UPDATE roomcast_generations SET created = created - interval '2 h'");
+    database.sql(
+        "UPDATE roomcast_messages SET created = created - interval '2 h' WHERE room <> 'chat:2' OR \"offset\" < 3",
+    );
+    database.sql(
+        "INSERT INTO roomcast_pending (id, room, side, key, hash, topic, is_binary, data, after_generation, after_offset, is_unknown) \
+         VALUES ('\\x000102030405060708090a0b0c0d0e0f', 'chat:3', 'b', 'k', '', 't', false, '1', 1, 3, true)",
+    );
+    let second = start(Some(Duration::from_secs(3_600)));
+    ready(&second).await;
+    database.until("SELECT string_agg(room, ' ' ORDER BY room) FROM roomcast_generations", "chat:2 chat:3").await;
+    for table in ["reads", "delivered"] {
+        assert_eq!(
+            database.sql(&format!("SELECT string_agg(room, ' ' ORDER BY room) FROM roomcast_{table}")),
+            "chat:2 chat:3"
+        );
+    }
+    assert!(!all(&database).contains("chat:1"));
+    // Its log is another one by now. What follows is behind what was told before.
+    for n in 0..2 {
+        assert_eq!(publish(&second, &json!({"room": "chat:1", "topic": "said", "data": n})).await.0, 200);
+    }
+    let (_, page) = messages(&second, "ann", &format!("room=chat:1&after={end}")).await;
+    assert_eq!((page["messages"].as_array().map(Vec::len), &page["missing"]), (Some(2), &json!([])), "{page}");
+    let (_, page) = messages(&second, "ann", "room=chat:1").await;
+    assert_eq!(page["messages"].as_array().map(Vec::len), Some(2));
+    block_in_place(|| second.stop());
 }
