@@ -18,6 +18,8 @@ use roomcast::testing::{
     pod::Pod,
 };
 
+mod switches;
+
 /// A user whose name stands nowhere else.
 const USER: &str = "ann-p";
 
