@@ -97,7 +97,9 @@ pub trait Control: Send + Sync {
     /// This pod's name: 16 hexadecimal digits, new at each start.
     fn pod(&self) -> &str;
     /// Whether a pod of the fleet has that name, this one included, as far as is known. Never waits.
-    fn is_pod(&self, name: &str) -> bool;
+    fn is_pod(&self, name: &str) -> bool {
+        name == self.pod()
+    }
     /// Where a pod's internal listener is, as `HOST:PORT`. `None`: there is no such pod any more, or it does not say
     /// (`advertise`).
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>>;

@@ -324,10 +324,6 @@ impl Control for MemoryBroker {
         &self.pod
     }
 
-    fn is_pod(&self, name: &str) -> bool {
-        name == self.pod
-    }
-
     fn address<'a>(&'a self, _: &'a str) -> Answer<'a, Option<String>> {
         ready(Ok(None))
     }

@@ -54,8 +54,7 @@ section! {
         /// Where backends publish and operators look: API, health, metrics. Not for the open network.
         internal_listen: Vec<ListenAddress> = vec![ListenAddress::Ip(([127, 0, 0, 1], 9000).into())],
             List(ListenAddressKind), restart;
-        /// Where the other pods of a fleet find this one's internal listener: kept in Redis for as long as the pod lives. At an edge, where the other
-        /// edges of its region find it (`upstream.peers`).
+        /// Where other pods of the fleet find this one's internal listener, or other edges (`upstream.peers`): kept for as long as the pod lives.
         advertise: Option<Advertise> = None, Maybe(AdvertiseKind), restart,
             unset("none: other pods cannot hand requests over to this one", "\"10.0.0.7:9000\"");
         /// The TLS certificate chain, PEM, the server's own first. The file is looked at every 10 s and on SIGHUP.

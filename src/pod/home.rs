@@ -41,20 +41,28 @@ impl Homestead {
     }
 }
 
+/// What the home of edges has in common with the hub.
+struct HomeSeams {
+    homestead: Homestead,
+    control: Arc<HomeControl>,
+    presence: Arc<HomePresence>,
+    broker: Arc<dyn Broker>,
+}
+
 /// The broker as the hub has it.
 pub(super) struct HubSeams {
     pub(super) broker: Arc<dyn Broker>,
     pub(super) control: Arc<dyn Control>,
     pub(super) erasure: Arc<dyn Erasure>,
     pub(super) presence: Arc<dyn Presence>,
-    homestead: Option<(Homestead, Arc<HomeControl>, Arc<HomePresence>, Arc<dyn Broker>)>,
+    of_home: Option<HomeSeams>,
 }
 
 impl HubSeams {
     /// `broker`: the log's, and what looks at what is published to it: by edges, too.
     pub(super) fn new(log: &Log, broker: Arc<dyn Broker>, homestead: Option<Homestead>) -> Self {
         let (control, erasure, presence) = (log.control(), log.erasure(), log.presence());
-        let Some(homestead) = homestead else { return Self { broker, control, erasure, presence, homestead: None } };
+        let Some(homestead) = homestead else { return Self { broker, control, erasure, presence, of_home: None } };
         let followers = &homestead.followers;
         let with_edges = Arc::new(HomeControl::new(control, Arc::clone(&homestead.edges)));
         let members = Arc::new(HomePresence::new(presence));
@@ -63,13 +71,14 @@ impl HubSeams {
             control: Arc::clone(&with_edges) as _,
             erasure: Arc::new(HomeErasure::new(erasure, Arc::clone(&broker), Arc::clone(followers))),
             presence: Arc::clone(&members) as _,
-            homestead: Some((homestead, with_edges, members, broker)),
+            of_home: Some(HomeSeams { homestead, control: with_edges, presence: members, broker }),
         }
     }
 
     /// The home, once the pod's services are there.
     pub(super) fn home(self, services: &Arc<Services>, log: &Log) -> Option<Arc<Home>> {
-        let (Homestead { followers, edges, metrics }, control, presence, broker) = self.homestead?;
+        let HomeSeams { homestead, control, presence, broker } = self.of_home?;
+        let Homestead { followers, edges, metrics } = homestead;
         let store = HomeStore {
             broker,
             presence,

@@ -124,7 +124,7 @@ impl EdgeStanding<'_> {
 
 /// A list with at most so many entries; `None`: they are in no order.
 fn in_order<T>(mut list: PodList<T>, limit: usize, is_before: impl Fn(&T, &T) -> bool) -> Option<PodList<T>> {
-    if !list.entries.is_sorted_by(|one, other| is_before(one, other)) {
+    if !list.entries.is_sorted_by(is_before) {
         return None;
     }
     list.more |= list.entries.len() > limit;

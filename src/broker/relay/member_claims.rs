@@ -25,7 +25,7 @@ const BEHIND: char = '@';
 const PARTS: usize = 64;
 
 /// An edge's name; `None`: the pod's own hub.
-pub(super) type Writer<'a> = Option<&'a str>;
+pub(super) type MemberWriter<'a> = Option<&'a str>;
 
 /// What one writer says of a connection.
 struct MemberClaim {
@@ -63,7 +63,7 @@ impl MemberClaims {
     }
 
     /// A writer says that a member is there. `store`: the list.
-    pub(super) fn join(&self, writer: Writer<'_>, room: &Room, member: &Member, store: &dyn Presence) {
+    pub(super) fn join(&self, writer: MemberWriter<'_>, room: &Room, member: &Member, store: &dyn Presence) {
         let (key, mut entries) = self.at(room, &member.connection);
         let claims = entries.entry(key).or_default();
         let before = shown(&member.connection, claims);
@@ -81,7 +81,7 @@ impl MemberClaims {
     }
 
     /// A writer says that it is gone.
-    pub(super) fn leave(&self, writer: Writer<'_>, room: &Room, connection: &Arc<str>, store: &dyn Presence) {
+    pub(super) fn leave(&self, writer: MemberWriter<'_>, room: &Room, connection: &Arc<str>, store: &dyn Presence) {
         let (key, mut entries) = self.at(room, connection);
         let Some(claims) = entries.get_mut(&key) else { return };
         let before = shown(connection, claims);
@@ -91,11 +91,6 @@ impl MemberClaims {
             entries.remove(&key);
         }
         leave_and_join(room, &before, &after, None, store);
-    }
-
-    #[cfg(test)]
-    fn count(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().unwrap().len()).sum()
     }
 }
 
@@ -120,7 +115,7 @@ fn leave_and_join(
     room: &Room,
     before: &[ShownEntry],
     after: &[ShownEntry],
-    again: Option<Writer<'_>>,
+    again: Option<MemberWriter<'_>>,
     store: &dyn Presence,
 ) {
     let same_name = |one: &ShownEntry, other: &ShownEntry| one.member.connection == other.member.connection;
@@ -144,6 +139,12 @@ fn leave_and_join(
 mod tests {
     use super::*;
     use crate::{broker::Answer, model::PresenceList};
+
+    impl MemberClaims {
+        fn count(&self) -> usize {
+            self.parts.iter().map(|part| part.lock().unwrap().len()).sum()
+        }
+    }
 
     /// A list that keeps what it was told, in its order.
     #[derive(Default)]
@@ -188,20 +189,20 @@ mod tests {
             Self { claims: MemberClaims::new(), list: TestList::default(), room: Room::parse("a").unwrap() }
         }
 
-        fn join(&self, writer: Writer<'_>, connection: &str, user: &str) -> Vec<String> {
+        fn join(&self, writer: MemberWriter<'_>, connection: &str, user: &str) -> Vec<String> {
             let user = Some(user).filter(|user| !user.is_empty()).map(Into::into);
             self.claims.join(writer, &self.room, &Member { connection: connection.into(), user }, &self.list);
             self.list.told()
         }
 
-        fn leave(&self, writer: Writer<'_>, connection: &str) -> Vec<String> {
+        fn leave(&self, writer: MemberWriter<'_>, connection: &str) -> Vec<String> {
             self.claims.leave(writer, &self.room, &connection.into(), &self.list);
             self.list.told()
         }
     }
 
-    const E: Writer<'_> = Some("e");
-    const F: Writer<'_> = Some("f");
+    const E: MemberWriter<'_> = Some("e");
+    const F: MemberWriter<'_> = Some("f");
 
     #[test]
     fn an_edge_replaces_and_removes_no_entry_of_another_writer() {

@@ -169,10 +169,6 @@ impl Control for Upstream {
         &self.state.pod
     }
 
-    fn is_pod(&self, name: &str) -> bool {
-        name == self.state.pod
-    }
-
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
         let peers = &self.state.peers;
         Box::pin(async move {
