@@ -276,9 +276,9 @@ mod tests {
         assert_eq!(outages.look(vec![], at(10_200)).0, BTreeSet::new());
         assert!(!outages.has_refusals());
         // One that is not repeated and that nothing ends is forgotten.
-        outages.refused("a:1", "publish", Trouble::Rights, "NOPERM", at(20_000));
-        assert_eq!(outages.look(vec![], at(49_000)).0.len(), 1);
-        assert_eq!(outages.look(vec![], at(50_000)).0.len(), 0);
+        outages.refused("a:1", "publish", Trouble::Rights, "NOPERM", at(40_000));
+        assert_eq!(outages.look(vec![], at(69_000)).0.len(), 1);
+        assert_eq!(outages.look(vec![], at(70_000)).0.len(), 0);
     }
 
     #[test]
@@ -294,6 +294,7 @@ mod tests {
         outages.carried_out(|| "a:1".to_owned(), "publish", true);
         assert!(stands(at(6_100)) && stands(at(25_900)) && outages.has_refusals());
         assert!(!stands(at(26_100)) && !outages.has_refusals());
+        assert!(matches!(&outages.look(vec![], at(30_000)).1[..], [OutageNews::Over { .. }]));
         // A log that is not trimmed is no refusal of the publish.
         outages.refused_in_part("a:1", "publish", Trouble::Rights, "xtrim", at(60_000));
         outages.carried_out(|| "a:1".to_owned(), "publish", true);
