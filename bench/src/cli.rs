@@ -10,7 +10,7 @@ use crate::{
     floor, receiver, report,
     scenario::{
         self, broadcast, churn, comeback, connect, edges, envelope, fleet, idle, loss, mixed, pair, peers, polls,
-        publish, rooms, shared_window, transports, trips,
+        publish, rooms, shared_window, size, spread, transports, trips,
     },
 };
 
@@ -66,6 +66,10 @@ enum Command {
     Window(shared_window::WindowArgs),
     /// What each field around an event costs in compressed frames, and each level of deflate; without a pod
     Envelope(envelope::EnvelopeArgs),
+    /// Pods over one Redis with members of the same rooms: what a room, a membership and an event cost
+    Spread(spread::SpreadArgs),
+    /// How many pods a service needs, and what they cost: from laws fitted to measured curves
+    Size(size::SizeArgs),
     /// A process full of receivers; orders come on its input
     #[command(hide = true)]
     Receiver,
@@ -134,6 +138,8 @@ fn run(command: Command) -> Result<(), BenchError> {
         Command::Trips(args) => scenario::run(trips::run(&args)),
         Command::Window(args) => scenario::run(shared_window::run(&args)),
         Command::Envelope(args) => scenario::run(envelope::run(&args)),
+        Command::Spread(args) => scenario::run(spread::run(&args)),
+        Command::Size(args) => scenario::run(size::run(&args)),
         Command::HttpFloor => floor::http::run(),
         Command::Figure { result, pointer } => report::print_figure(&result, &pointer),
     }

@@ -5,7 +5,7 @@
 //!
 //! The map: `cli` → `scenario/*` (what is measured) → `pod`, `peer`, `floor`, `ocean`, `audience` (what takes part) → `receiver`, `callers` (what
 //! each connection does) → `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
-//! `report`, `plot` (what is written).
+//! `report`, `plot` (what is written). `sizing` is pure: from points that `scenario/size` had measured to the size of a fleet.
 
 use std::process::ExitCode;
 
@@ -34,6 +34,7 @@ mod redis_server;
 mod report;
 mod resp;
 mod scenario;
+mod sizing;
 mod stats;
 mod transport;
 mod trip;

@@ -98,7 +98,8 @@ pub(crate) fn print_figure(result: &Path, pointer: &str) -> Result<(), BenchErro
     Ok(())
 }
 
-fn figure(text: &str, pointer: &str) -> Option<f64> {
+/// The number at a JSON pointer.
+pub(crate) fn figure(text: &str, pointer: &str) -> Option<f64> {
     serde_json::from_str::<serde_json::Value>(text).ok()?.pointer(pointer)?.as_f64()
 }
 

@@ -118,6 +118,20 @@ fn sessions_are_resumed_at_the_pod_that_did_not_begin_them() {
 }
 
 #[test]
+fn rooms_have_members_on_every_pod_and_each_gets_every_event() {
+    let found =
+        run("spread --pods 2 --connections 10 --rooms 100 --each 20 --quiet 0.2 --rate 200 --batch 5 --seconds 1");
+    assert_eq!((&found["members"], &found["published"]["events"]), (&2.into(), &200.into()), "{found}");
+    assert_eq!(found["published"]["deliveries"], 200 * 2 * 2, "{found}");
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(number(&found["memory_after_kib"]) > number(&found["memory_before_kib"]), "{found}");
+    assert!(number(&found["redis_kib"]) > 0.0 && number(&found["published"]["events_a_call"]) > 1.0, "{found}");
+    for cost in ["redis_cpu_us_per_event", "taking_cpu_us_per_event"] {
+        assert!(number(&found["published"][cost]) > 0.0, "{cost}: {found}");
+    }
+}
+
+#[test]
 fn a_crowd_comes_beside_and_then_to_those_that_stay() {
     let found = run("comeback --connections 200 --residents 20 --rate 20 --seconds 0.5 --size 300");
     for crowd in ["control", "comeback"] {

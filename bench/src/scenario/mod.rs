@@ -25,6 +25,8 @@ pub(crate) mod polls;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 pub(crate) mod shared_window;
+pub(crate) mod size;
+pub(crate) mod spread;
 pub(crate) mod transports;
 pub(crate) mod trips;
 

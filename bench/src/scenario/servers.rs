@@ -103,6 +103,13 @@ impl Servers {
         self.processes.iter().map(Process::cpu).sum()
     }
 
+    /// What all servers hold (`used_memory`), in bytes.
+    pub(super) async fn memory(&self) -> Result<u64, BenchError> {
+        let running = Arc::clone(&self.running);
+        let used = |node: &Node| node.info("memory", "used_memory").parse::<u64>().unwrap_or(0);
+        blocking(move || running.nodes().iter().map(used).sum()).await
+    }
+
     /// What all servers have done since they were started.
     pub(super) async fn work(&self) -> Result<Work, BenchError> {
         let running = Arc::clone(&self.running);
