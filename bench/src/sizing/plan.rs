@@ -65,21 +65,18 @@ impl Reason {
 }
 
 impl Plan {
-    /// The fewest pods. Fails if no number of them would do.
+    /// The fewest pods, to one in a hundred. Fails if no number of them would do.
     pub(crate) fn of(ask: &Ask, laws: &Laws) -> Result<Self, BenchError> {
         ask.check()?;
         let most = ask.most.unwrap_or_else(|| measured(ask, laws));
         let by_connections = (ask.connections as f64 / most).ceil() as usize + ask.spare;
         let least = ask.replicas.max(ask.spare + 1).max(by_connections);
         let mut reason = if by_connections >= least { Reason::Connections } else { Reason::Replicas };
-        let (mut pods, mut too_few) = (least, least - 1);
+        let mut pods = least;
         while pods <= MOST_PODS {
             match Self::with(ask, laws, pods, most) {
-                Ok(plan) => {
-                    let fewer = (too_few + 1..pods).find_map(|pods| Self::with(ask, laws, pods, most).ok());
-                    return Ok(Self { reason, ..fewer.unwrap_or(plan) });
-                }
-                Err(fault) => (reason, too_few) = (fault, pods),
+                Ok(plan) => return Ok(Self { reason, ..plan }),
+                Err(fault) => reason = fault,
             }
             // Steps of a percent, so that thousands of pods are found at once.
             pods += (pods / 100).max(1);
