@@ -20,6 +20,9 @@ const MAX_ROOMS: usize = 1_024;
 /// The most rooms in all, where what ran is remembered for publishes of other pods.
 const MAX_ROOMS_OF_A_FLEET: usize = 8 * 1_024;
 
+/// The most fan-outs that are remembered, of all rooms: about 8 MiB.
+const MAX_RAN_OF_ALL: usize = 65_536;
+
 /// How long that is remembered.
 const REMEMBERED_FOR: Duration = Duration::from_secs(5);
 
@@ -54,12 +57,14 @@ pub(super) struct AwaitedFanOuts {
     rooms: HashMap<Room, AwaitedRoom>,
     /// Other pods tell of their publishes.
     in_fleet: bool,
+    /// How many fan-outs are remembered.
+    remembered: usize,
 }
 
 impl AwaitedFanOuts {
     /// None yet.
     pub(super) fn new(in_fleet: bool) -> Self {
-        Self { rooms: HashMap::new(), in_fleet }
+        Self { rooms: HashMap::new(), in_fleet, remembered: 0 }
     }
 
     /// Whether fan-outs are of interest.
@@ -82,7 +87,7 @@ impl AwaitedFanOuts {
         let Some(awaited) = self.rooms.get_mut(room) else { return Vec::new() };
         awaited.end();
         let ran = awaited.await_more(span);
-        awaited.forget_ran(self.in_fleet);
+        self.remembered -= awaited.forget_ran(self.in_fleet);
         ran
     }
 
@@ -98,7 +103,7 @@ impl AwaitedFanOuts {
     pub(super) fn gave_up(&mut self, room: &Room) {
         let Some(awaited) = self.rooms.get_mut(room) else { return };
         awaited.end();
-        awaited.forget_ran(self.in_fleet);
+        self.remembered -= awaited.forget_ran(self.in_fleet);
         if awaited.is_over() {
             self.rooms.remove(room);
         }
@@ -112,9 +117,12 @@ impl AwaitedFanOuts {
         let Some(awaited) = self.rooms.get_mut(room) else { return Vec::new() };
         if awaited.under_way > 0 || self.in_fleet {
             if awaited.ran.len() >= MAX_RAN {
-                awaited.ran.pop_front();
+                self.remembered -= usize::from(awaited.ran.pop_front().is_some());
             }
-            awaited.ran.push_back((now, fan_out.clone()));
+            if self.remembered < MAX_RAN_OF_ALL {
+                awaited.ran.push_back((now, fan_out.clone()));
+                self.remembered += 1;
+            }
         }
         awaited.published.iter().filter(|span| fan_out.covers(&span.position)).cloned().collect()
     }
@@ -128,6 +136,7 @@ impl AwaitedFanOuts {
             }
             !awaited.is_over()
         });
+        self.remembered = self.rooms.values().map(|awaited| awaited.ran.len()).sum();
     }
 }
 
@@ -146,11 +155,9 @@ impl AwaitedRoom {
         ran
     }
 
-    /// What ran before the next publish of this pod begins is not of its event.
-    fn forget_ran(&mut self, in_fleet: bool) {
-        if self.under_way == 0 && !in_fleet {
-            self.ran.clear();
-        }
+    /// What ran before the next publish of this pod begins is not of its event. How many fan-outs are forgotten.
+    fn forget_ran(&mut self, in_fleet: bool) -> usize {
+        if self.under_way == 0 && !in_fleet { self.ran.drain(..).count() } else { 0 }
     }
 
     fn is_over(&self) -> bool {
@@ -264,5 +271,12 @@ mod tests {
         }
         assert_eq!(awaited.rooms.len(), MAX_ROOMS_OF_A_FLEET);
         assert!(awaited.begin(&a), "there is a place for this pod's own");
+        for n in 0..MAX_RAN_OF_ALL as u64 {
+            awaited.ran(&room(&(n % 2_000).to_string()), &fan_out("e", n, n + 1), now);
+        }
+        let remembered: usize = awaited.rooms.values().map(|awaited| awaited.ran.len()).sum();
+        assert_eq!((remembered, awaited.remembered), (MAX_RAN_OF_ALL, MAX_RAN_OF_ALL));
+        awaited.sweep(now + Duration::from_secs(6));
+        assert_eq!(awaited.remembered, 0);
     }
 }
