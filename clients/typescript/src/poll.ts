@@ -13,6 +13,8 @@ import { type Answer, type Fetch, type Platform, platform } from './platform.js'
 
 /** A request that was not answered by then is lost: a server answers a poll in 30 s, with or without news. */
 const ANSWERED_WITHIN = 75_000;
+/** Commands are answered at once, but for calls of the backend. */
+const CARRIED_OUT_WITHIN = 15_000;
 /** A server that could not continue a room says so at once: one that waits for news has taken it up. */
 const TAKEN_UP_WITHIN = 1_000;
 /** Of commands so many go together, and characters of them: a server takes 64, and 64 KiB. */
@@ -157,7 +159,11 @@ class Polls implements Link {
     while (!this.#over && mayGo()) {
       const commands = this.#together();
       try {
-        const { answer, body } = await this.#fetch('/send', { method: 'POST', body: JSON.stringify(commands) });
+        const { answer, body } = await this.#fetch(
+          '/send',
+          { method: 'POST', body: JSON.stringify(commands) },
+          commands.some(({ type }) => type === 'rpc') ? ANSWERED_WITHIN : CARRIED_OUT_WITHIN,
+        );
         const { messages = commands.map(({ id }) => ({ type: 'error', id, ...body.error })), error } = body;
         // Refused for what they are, or for their number: the polls go on.
         if (answer.ok || (error && ![401, 503].includes(answer.status))) this.#tell(messages);
@@ -187,19 +193,20 @@ class Polls implements Link {
       const from = since ? `&since=${encodeURIComponent(`${since.epoch}:${since.offset}`)}` : '';
       return `room=${encodeURIComponent(room)}${from}`;
     });
-    return this.#fetch(`/poll?${query.join('&')}`, {}, cut);
+    return this.#fetch(`/poll?${query.join('&')}`, {}, undefined, cut);
   }
 
   async #fetch(
     path: string,
     request: Parameters<Fetch>[1],
+    within = ANSWERED_WITHIN,
     cut: Cut = new platform.AbortController(),
   ): Promise<{ answer: Answer; body: PollAnswer }> {
     const { endpoint, means } = this.#to;
     const fetch = means.fetch as Fetch;
     this.#running.add(cut);
     if (this.#over) cut.abort();
-    const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), ANSWERED_WITHIN);
+    const late = platform.setTimeout(() => this.#end(LOST, 'no answer'), within);
     try {
       const answer = await fetch(`${endpoint}${path}`, {
         ...request,

@@ -189,6 +189,31 @@ test('over long-polls, no request outlives an attempt or a connection', async ()
   assert.deepEqual(waits(), [], 'a command, and the question whether the server is there');
 });
 
+test('over long-polls a command that is not answered in 15 s is sent again over another connection', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  // The code of long-polls is loaded meanwhile.
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  };
+  const { fetch, answers, waits } = network();
+  answers['/poll?'] = { messages: [] };
+  const { clock, client } = world({ transports: ['poll'], fetch });
+  client.connect();
+  await turns();
+  const published = commands(client).publish('r', 't', 1);
+  await turns();
+  t.mock.timers.tick(14_999);
+  assert.deepEqual([client.state.kind, waits()], ['open', ['/send']]);
+  t.mock.timers.tick(1);
+  await turns();
+  assert.deepEqual([client.state.kind, waits()], ['waiting', []]);
+  answers['/send'] = { messages: [{ type: 'published', id: 1, epoch: 'e', offset: 7 }] };
+  await clock.advance(250);
+  await turns();
+  assert.equal((await published).offset, 7);
+  client.close();
+});
+
 test('over WebTransport, what is asked before there is a session does not outlive the attempt', async () => {
   const { fetch, waits } = network();
   const closed = [];
