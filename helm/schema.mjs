@@ -1,8 +1,9 @@
 // Writes helm/roomcast/values.schema.json: helm/schema.json, and in it what may be set below `configuration` and `preset`. The keys of the
 // configuration are those of docs/CONFIGURATION.md, which the pod's own settings are printed to; the presets are the files of presets/.
-// Beside it live-keys.json: the keys that a running pod takes over, by section.
+// Beside it live-keys.json: the keys that a running pod takes over, by section; and settings.json: the keys that the pod's settings mark as
+// secret, by section, and the presets that bring an address of Redis.
 //
-//   node helm/schema.mjs          writes both
+//   node helm/schema.mjs          writes all three
 //   node helm/schema.mjs --check  exits 1 if one is not up to date
 
 import { readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -10,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 
 const file = (name) => fileURLToPath(new URL(name, import.meta.url));
 const [target, liveTarget, base] = ['roomcast/values.schema.json', 'roomcast/live-keys.json', 'schema.json'];
+const settingsTarget = 'roomcast/settings.json';
 
 /** The tables of the reference by the names of their sections (the top of the file is ''): `{list, keys: [{name, fallback, allowed, live}]}`. */
 export function tables(reference) {
@@ -104,6 +106,36 @@ export function liveKeys(reference) {
   return Object.fromEntries(named.filter(([, keys]) => keys.length > 0));
 }
 
+/** The keys that the sources of the settings mark with `secret()`, by section; the top of the file is ''. */
+export function secretKeys(sources) {
+  const found = {};
+  for (const source of sources) {
+    for (const part of source.split(/^section! \{$/m).slice(1)) {
+      const name = part.match(/^ {4}pub struct \w+ in "([a-z_.]*)" \{$/m)?.[1];
+      const keys = part.split(/^\}$/m, 1)[0].matchAll(/^ {8}([a-z_]+): [^;]*?\bsecret\(\)/gm);
+      for (const [, key] of keys) {
+        if (name === undefined) throw new Error(`the section of the secret ${key} has no name`);
+        found[name] = [...(found[name] ?? []), key];
+      }
+    }
+  }
+  return Object.fromEntries(Object.entries(found).sort(([one], [other]) => (one < other ? -1 : 1)));
+}
+
+/** The presets that have `redis.urls`. */
+function presetsWithRedis() {
+  const presets = readdirSync(file('../presets')).sort();
+  const has = (name) => /^\[redis\]$[^[]*^urls = /m.test(readFileSync(file(`../presets/${name}`), 'utf8'));
+  return presets.filter(has).map((name) => name.replace(/\.toml$/, ''));
+}
+
+function settings() {
+  const folder = '../src/config';
+  const names = readdirSync(file(folder)).filter((name) => name.endsWith('.rs'));
+  const secrets = secretKeys(names.sort().map((name) => readFileSync(file(`${folder}/${name}`), 'utf8')));
+  return { secrets, presets_with_redis: presetsWithRedis() };
+}
+
 /** JSON in lines of at most 150 characters, as far as its parts allow. */
 function lines(value, indent = '') {
   const flat = JSON.stringify(value, null, 1)
@@ -131,11 +163,14 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   for (const [name, written] of [
     [target, schema()],
     [liveTarget, `${lines(liveKeys(reference))}\n`],
+    [settingsTarget, `${lines(settings())}\n`],
   ]) {
     if (!process.argv.includes('--check')) {
       writeFileSync(file(name), written);
     } else if (written !== readFileSync(file(name), 'utf8')) {
-      console.error(`helm/${name} is not what docs/CONFIGURATION.md and presets/ say: run \`node helm/schema.mjs\``);
+      console.error(
+        `helm/${name} is not what docs/CONFIGURATION.md, src/config and presets/ say: run \`node helm/schema.mjs\``,
+      );
       process.exitCode = 1;
     }
   }

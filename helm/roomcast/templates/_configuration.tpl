@@ -93,9 +93,22 @@ that those before one with a `log` decide as well.
 {{- .Values.internalService.listen | default (ternary "pod" "all" .Values.hostNetwork) -}}
 {{- end -}}
 
-{{/* Whether anything of Redis is set. */}}
-{{- define "roomcast.redis" -}}
+{{/* Whether `redis` says where Redis is. */}}
+{{- define "roomcast.redis.set" -}}
 {{- if or .Values.redis.trial.enabled .Values.redis.urls (and .Values.redis.existingSecret .Values.redis.existingSecretKeys.urls) }}yes{{ end -}}
+{{- end -}}
+
+{{/*
+Whether pods have Redis: by `redis`, else by a flag or a variable of their own, a preset, or what `extraEnvFrom` may bring. An edge has none but
+what `redis` says, which is refused.
+*/}}
+{{- define "roomcast.redis" -}}
+{{- $given := include "roomcast.given" (dict "root" . "flag" "redis" "variable" "ROOMCAST_REDIS") -}}
+{{- if include "roomcast.redis.set" . -}}yes
+{{- else if .Values.upstream.urls -}}
+{{- else if $given }}{{ if ne $given "none" }}yes{{ end }}
+{{- else if or .Values.extraEnvFrom (has .Values.preset (.Files.Get "settings.json" | fromJson).presets_with_redis) -}}yes
+{{- end -}}
 {{- end -}}
 
 {{/* Whether there is an archive. */}}

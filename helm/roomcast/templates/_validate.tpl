@@ -29,9 +29,10 @@
 {{- $wrong = append $wrong "no client could join: set configuration.anonymous=true to let clients in without a token, or the keys of their tokens: tokens.hmac, tokens.publicKeys or configuration.tokens.jwks_url, or ask a backend: configuration.hooks.connect" -}}
 {{- end -}}
 {{- $redis := include "roomcast.redis" . -}}
-{{- $pods := ternary (int $v.autoscaling.maxReplicas) (int $v.replicaCount) $v.autoscaling.enabled -}}
+{{- $pods := include "roomcast.most" . | int -}}
 {{- $edge := $v.upstream.urls -}}
-{{- if and (not $redis) (not $edge) (gt $pods 1) (not (or $v.preset $v.extraEnv $v.extraEnvFrom)) -}}
+{{- $home := include "roomcast.given" (dict "root" . "flag" "upstream-urls" "variable" "ROOMCAST_UPSTREAM_URLS") -}}
+{{- if and (not $redis) (not $edge) (not $home) (gt $pods 1) -}}
 {{- $wrong = append $wrong (printf "%d pods without Redis would not share their rooms: set redis.urls, redis.existingSecret with redis.existingSecretKeys.urls, redis.trial.enabled (for trying out), or one pod: replicaCount=1" $pods) -}}
 {{- end -}}
 {{- range $v.redis.urls }}{{ if contains "@" . -}}
