@@ -2,9 +2,23 @@
 {{- define "roomcast.validate" -}}
 {{- $wrong := list -}}
 {{- $v := .Values -}}
+{{- $told := list -}}
 {{- $elsewhere := dict "dev" "the chart never starts development mode" "listen" "use tls.enabled and service.port" "plain_listen" "use tls.enabled and service.port" "internal_listen" "use internalService.port" "cert" "use tls" "key" "use tls" "state_dir" "pods write nothing" "watch_config" "use liveReload" "advertise" "use advertise=true" "api_keys" "use apiKeys, which makes a Secret" "drain" "use drain.delaySeconds and drain.windowSeconds, from which the grace period follows" -}}
 {{- range $key, $instead := $elsewhere }}{{ if hasKey $v.configuration $key }}{{ $wrong = append $wrong (printf "configuration.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "urls" "use redis.urls" "password" "use redis.password or redis.existingSecret, which stay out of the ConfigMap" "ca" "use redis.ca" }}{{ if hasKey (dig "redis" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.redis.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $section, $keys := (.Files.Get "settings.json" | fromJson).secrets -}}
+{{- $table := ternary (get $v.configuration $section) $v.configuration (ne $section "") -}}
+{{- range $key := $keys -}}
+{{- $path := ternary (printf "%s.%s" $section $key) $key (ne $section "") -}}
+{{- /* Those that have a value of the chart are refused with its name. */ -}}
+{{- if and (kindIs "map" $table) (not (has $path (list "api_keys" "archive.password" "archive.url" "redis.password" "redis.urls" "relay.keys" "tokens.hmac_secrets" "upstream.key"))) -}}
+{{- range $text := ternary (get $table $key) (list (get $table $key)) (kindIs "slice" (get $table $key)) -}}
+{{- if not (or (kindIs "invalid" $text) (eq ($text | toString) "") (regexMatch "^\\$\\{[A-Za-z_][A-Za-z0-9_]*\\}$" ($text | toString))) }}{{ $told = append $told (printf "configuration.%s is a secret, which would stand in a ConfigMap: write \"${NAME}\", and bring that variable from a Secret by extraEnv" $path) }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- $wrong = concat $wrong ($told | uniq) -}}
 {{- if hasKey (dig "archive" dict $v.configuration) "password" }}{{ $wrong = append $wrong "configuration.archive.password is not taken: use archive.existingSecret with archive.existingSecretKeys.password, which stays out of the ConfigMap" }}{{ end -}}
 {{- if regexMatch "://[^/@]*:[^/@]*@" (dig "archive" "url" "" $v.configuration | toString) }}{{ $wrong = append $wrong "configuration.archive.url holds a password, which would stand in a ConfigMap: use archive.existingSecret" }}{{ end -}}
 {{- if and $v.archive.existingSecret $v.archive.existingSecretKeys.url (dig "archive" "url" "" $v.configuration) }}{{ $wrong = append $wrong "the address of the archive is set twice: in configuration.archive.url and, by archive.existingSecretKeys.url, in a Secret" }}{{ end -}}
