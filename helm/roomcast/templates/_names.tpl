@@ -24,26 +24,20 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: {{ .component | default "pod" }}
 {{- end -}}
 
+{{/* Each label once: those of the object (`moreLabels` of the root) before `commonLabels`, and both before the chart's. */}}
 {{- define "roomcast.labels" -}}
+{{- $own := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
 {{ include "roomcast.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{ toYaml (merge (dict) (.moreLabels | default dict) (.Values.commonLabels | default dict) $own) }}
 {{- end -}}
 
 {{/* The metadata of an object: (dict "root" $ "name" … "component" … "labels" … "annotations" …). */}}
 {{- define "roomcast.metadata" -}}
-{{- $root := merge (dict "component" .component) .root -}}
+{{- $root := merge (dict "component" .component "moreLabels" .labels) .root -}}
 name: {{ .name | default (include "roomcast.fullname" .root) }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "roomcast.labels" $root | nindent 2 }}
-  {{- with .labels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
 {{- with merge (dict) (.annotations | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}

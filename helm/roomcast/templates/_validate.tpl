@@ -25,6 +25,9 @@
 {{- range $key, $instead := dict "hmac_secrets" "use tokens.hmac, which makes a Secret" "public_keys" "use tokens.publicKeys" }}{{ if hasKey (dig "tokens" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.tokens.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "urls" "use upstream.urls" "key" "use upstream.key or upstream.existingSecret, which stay out of the ConfigMap" "ca" "use upstream.ca" }}{{ if hasKey (dig "upstream" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.upstream.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
 {{- range $key, $instead := dict "listen" "use relay.enabled" "keys" "use relay.keys, which makes a Secret" "rooms" "use relay.rooms" "tls" "use relay.tls" }}{{ if hasKey (dig "relay" dict $v.configuration) $key }}{{ $wrong = append $wrong (printf "configuration.relay.%s is not taken: %s" $key $instead) }}{{ end }}{{ end -}}
+{{- range $where, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "metrics.labels" $v.metrics.labels "metrics.rules.labels" $v.metrics.rules.labels "metrics.dashboard.labels" $v.metrics.dashboard.labels -}}
+{{- range $key := keys ($labels | default dict) | sortAlpha }}{{ if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component") }}{{ $wrong = append $wrong (printf "%s has %s, by which pods are selected: it is the chart's own; nameOverride changes the name" $where $key) }}{{ end }}{{ end -}}
+{{- end -}}
 {{- $certificates := 0 -}}
 {{- range list (ne $v.tls.existingSecret "") $v.tls.selfSigned $v.tls.certManager.enabled }}{{ if . }}{{ $certificates = add1 $certificates }}{{ end }}{{ end -}}
 {{- if and $v.tls.enabled (ne (int $certificates) 1) -}}
