@@ -134,6 +134,7 @@
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ $wrong = append $wrong "httpRoute.enabled needs httpRoute.parentRefs: the Gateways that it belongs to" }}{{ end -}}
 {{- if and (eq $v.service.protocols "split") $v.service.nodePort }}{{ $wrong = append $wrong "service.nodePort cannot be one port of two Services: take it away, or set service.protocols=mixed" }}{{ end -}}
 {{- if and $v.service.nodePort (eq $v.service.type "ClusterIP") }}{{ $wrong = append $wrong "service.nodePort needs service.type=NodePort or LoadBalancer" }}{{ end -}}
+{{- with include "roomcast.nodePortTaken" . }}{{ $wrong = append $wrong . }}{{ end -}}
 {{- range $where, $first := dict "service" (int $v.service.port) "internalService" (int $v.internalService.port) -}}
 {{- $numbers := list $first -}}
 {{- range (get $v $where).extraPorts -}}

@@ -1,4 +1,5 @@
-// As much of a Kubernetes API as `lookup` in a chart's templates asks: discovery, and objects by their names. Nothing can be changed.
+// As much of a Kubernetes API as `lookup` in a chart's templates asks: discovery, objects by their names, and the Services of a
+// namespace. Nothing can be changed.
 
 import { createServer } from 'node:http';
 
@@ -6,6 +7,7 @@ const RESOURCES = {
   '/api/v1': [
     ['namespaces', 'Namespace', false],
     ['secrets', 'Secret', true],
+    ['services', 'Service', true],
   ],
   '/apis/apps/v1': [['deployments', 'Deployment', true]],
 };
@@ -26,6 +28,10 @@ export async function withApi(objects, use) {
         return { name, singularName: '', kind, namespaced, verbs: ['get', 'list'] };
       });
       return { kind: 'APIResourceList', groupVersion: path.replace(/^\/apis?\//, ''), resources };
+    }
+    if (/^\/api\/v1\/namespaces\/[^/]+\/services$/.test(path)) {
+      const items = [...found].filter(([at]) => at.startsWith(`${path}/`)).map(([, object]) => object);
+      return { kind: 'ServiceList', apiVersion: 'v1', metadata: {}, items };
     }
     return found.get(path);
   };
