@@ -149,6 +149,16 @@
 {{- $numbers = append $numbers (int .containerPort) -}}
 {{- end -}}
 {{- with include "roomcast.strategy.wrong" . }}{{ $wrong = append $wrong . }}{{ end -}}
+{{- with $v.podDisruptionBudget -}}
+{{- $fewest := include "roomcast.fewest" $ | int -}}
+{{- if and .enabled (gt $pods 1) -}}
+{{- if not (kindIs "invalid" .minAvailable) -}}
+{{- if ge (include "roomcast.share" (dict "value" .minAvailable "of" $fewest "up" true) | int) $fewest }}{{ $wrong = append $wrong (printf "podDisruptionBudget.minAvailable is %v, which lets no pod go while there are %d: no node with one could be drained; set podDisruptionBudget.minAvailable=null, which lets one go at a time, or more pods" .minAvailable $fewest) }}{{ end -}}
+{{- else if has (.maxUnavailable | toString) (list "0" "0%") -}}
+{{- $wrong = append $wrong (printf "podDisruptionBudget.maxUnavailable is %v, which lets no pod go: no node with one could be drained; set it to 1, or podDisruptionBudget.enabled=false" .maxUnavailable) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq (include "roomcast.internalOn" .) "loopback") (ne $v.metrics.monitor "none") -}}
 {{- $wrong = append $wrong "internalService.listen=loopback keeps Prometheus out as well: set metrics.monitor=none, or internalService.listen=pod" -}}
 {{- end -}}

@@ -146,7 +146,7 @@ function grace(documents) {
 test('the grace period follows the drain', async () => {
   for (const [preStop, delay, window, margin] of [
     [5, 10, 60, 10],
-    [0, 0, 0, 5],
+    [0, 0, 0, 10],
     [7, 45, 600, 30],
   ]) {
     const set = Object.entries({

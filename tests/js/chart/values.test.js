@@ -114,7 +114,7 @@ const BY_SCHEMA = [
     whole('home', 'relay.room={a}'),
     /at '\/relay': additional properties 'room' not allowed/,
   ],
-  ['a margin too small', least('drain.marginSeconds=1'), /at '\/drain\/marginSeconds': minimum: got 1, want 5/],
+  ['a margin too small', least('drain.marginSeconds=9'), /at '\/drain\/marginSeconds': minimum: got 9, want 10/],
 ];
 for (const [name, values, sentence] of BY_SCHEMA) {
   test(`the schema refuses ${name}`, () =>
