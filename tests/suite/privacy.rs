@@ -18,6 +18,7 @@ use roomcast::testing::{
     pod::Pod,
 };
 
+mod everywhere;
 mod switches;
 
 /// A user whose name stands nowhere else.
