@@ -262,7 +262,7 @@ impl Authority {
             && !(current.is_enabled() && has_form(token.reveal()))
         {
             let personal = current.settings.personal_room.as_ref();
-            return look_up::claims(&**store, settings, personal, token.reveal()).await;
+            return look_up::claims(&**store, settings, personal, token.reveal(), &self.metrics).await;
         }
         if !current.is_enabled() {
             return Err(TokenError::NoKeys);

@@ -8,8 +8,9 @@ use serde_json::Value;
 use super::{Claims, RoomRight, TokenError};
 use crate::{
     broker::LookUp,
-    config::{PersonalRoom, TokenLookUp},
+    config::{LookUpTemplate, PersonalRoom, TokenLookUp},
     dialect::Pointer,
+    metrics::TokenMetrics,
     model::{Room, whole_digits},
 };
 
@@ -37,8 +38,10 @@ pub(super) async fn claims(
     settings: &TokenLookUp,
     personal: Option<&PersonalRoom>,
     token: &str,
+    metrics: &TokenMetrics,
 ) -> Result<Claims, TokenError> {
     match find(store, settings, token).await? {
+        Some(object) if settings.accept_unknown => Ok(whoever(&object, settings, personal, metrics)),
         Some(object) => known(&object, settings, personal),
         None if settings.accept_unknown => Ok(nobody(settings)),
         None => Err(TokenError::Unknown),
@@ -78,8 +81,11 @@ fn is_tame(token: &str) -> bool {
 
 /// The claims of a client without a known token, where such clients are accepted.
 pub(super) fn nobody(settings: &TokenLookUp) -> Claims {
-    let rooms = settings.unknown_rooms.iter().filter_map(|room| room.fill(|_| None));
-    grant(None, rooms.collect(), None, None)
+    grant(None, unknown_rooms(settings), None, None)
+}
+
+fn unknown_rooms(settings: &TokenLookUp) -> Vec<String> {
+    settings.unknown_rooms.iter().filter_map(|room| room.fill(|_| None)).collect()
 }
 
 fn read(object: &[u8], settings: &TokenLookUp) -> Result<(StoredUser, Value), TokenError> {
@@ -101,18 +107,63 @@ fn read(object: &[u8], settings: &TokenLookUp) -> Result<(StoredUser, Value), To
 
 fn known(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>) -> Result<Claims, TokenError> {
     let (StoredUser { user, groups }, object) = read(object, settings)?;
-    let mut rooms = Vec::new();
-    for template in &settings.rooms {
-        if template.has("group") {
-            rooms.extend(groups.iter().filter_map(|group| {
-                template.fill(|name| Some(if name == "user" { user.as_str() } else { group.as_str() }))
-            }));
-        } else {
-            rooms.extend(template.fill(|_| Some(user.as_str())));
+    Ok(somebody(user, &groups, &object, settings, personal))
+}
+
+/// The claims of whomever the object names, where clients without a known token are accepted: an application keeps an object for
+/// visitors that have not logged in, too. What cannot be used of it gives nothing, and takes nothing else away.
+fn whoever(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom>, metrics: &TokenMetrics) -> Claims {
+    let faulty = |what: &str| {
+        metrics.faulty_objects.increment(1);
+        // The log line has nothing of the object.
+        tracing::warn!("what is kept under a client's token is used only in part: {what}");
+    };
+    let Ok(object) = serde_json::from_slice::<Value>(object) else {
+        faulty("it is not JSON");
+        return nobody(settings);
+    };
+    let mut groups = Vec::new();
+    match settings.groups.as_ref().and_then(|groups| at(&object, groups)) {
+        None | Some(Value::Null) => {}
+        Some(Value::Array(all)) => {
+            let all = all.get(..MAX_GROUPS).unwrap_or(all);
+            groups.extend(all.iter().filter_map(|group| text(Some(group))));
+            if groups.len() < all.len() {
+                faulty("one of its groups is neither text nor a whole number");
+            }
+        }
+        Some(_) => faulty("its groups are no list"),
+    }
+    match text(at(&object, &settings.user)) {
+        Some(user) => somebody(user, &groups, &object, settings, personal),
+        None => {
+            let mut rooms = unknown_rooms(settings);
+            rooms.extend(group_rooms(settings, None, &groups));
+            grant(None, rooms, None, None)
         }
     }
+}
+
+fn somebody(
+    user: String,
+    groups: &[String],
+    object: &Value,
+    settings: &TokenLookUp,
+    personal: Option<&PersonalRoom>,
+) -> Claims {
+    let own = settings.rooms.iter().filter(|template| !template.has("group"));
+    let mut rooms: Vec<String> = own.filter_map(|template| template.fill(|_| Some(user.as_str()))).collect();
+    rooms.extend(group_rooms(settings, Some(&user), groups));
     let own = personal.and_then(|template| template.of(&user));
-    Ok(grant(Some(user), rooms, own, Some(object.to_string().into())))
+    grant(Some(user), rooms, own, Some(object.to_string().into()))
+}
+
+/// The rooms of groups. Those that name the user as well are nobody's without one.
+fn group_rooms(settings: &TokenLookUp, user: Option<&str>, groups: &[String]) -> Vec<String> {
+    let of =
+        |template: &LookUpTemplate, group: &str| template.fill(|name| if name == "user" { user } else { Some(group) });
+    let templates = settings.rooms.iter().filter(|template| template.has("group"));
+    templates.flat_map(|template| groups.iter().filter_map(move |group| of(template, group))).collect()
 }
 
 fn grant(user: Option<String>, rooms: Vec<String>, personal_room: Option<Room>, content: Option<Box<str>>) -> Claims {

@@ -33,6 +33,6 @@ pub use key_file::KeyError;
 pub use key_set::MAX_KEYS;
 pub use look_up::StoredUser;
 pub use object::Object;
-pub use presented::{PresentError, SUBPROTOCOL_PREFIX, presented};
+pub use presented::{PresentError, SUBPROTOCOL_PREFIX, Several, presented};
 pub use rules::{MAX_ROOM_RIGHTS, MAX_USER_BYTES, method_patterns, room_rights};
 pub use signing::SigningKey;

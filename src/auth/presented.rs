@@ -3,7 +3,7 @@
 //! A browser's WebSocket cannot set `Authorization`: it offers a subprotocol that holds the token, or puts it into the
 //! query. Never judges the token.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 use crate::model::Token;
 
@@ -22,38 +22,72 @@ pub enum PresentError {
     NoBearer,
 }
 
-/// The token of a request: `Authorization: Bearer` (RFC 6750 section 2.1), the query's `token` or `also`, or a subprotocol.
+/// What is done where a request carries tokens that differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Several {
+    /// Nobody knows which one is meant: it is refused.
+    Refuse,
+    /// The first of `Authorization`, query and subprotocol, as a server that looks for its token in one place after the other.
+    TakeFirst,
+}
+
+/// The token of a request: `Authorization: Bearer` (RFC 6750 section 2.1), the query's `token` or `also`, or a subprotocol. One of
+/// `also`, which the application names for its own, is it whatever else is there. An empty one in the query is none, and the same one
+/// twice is one.
 ///
 /// # Errors
 /// [`PresentError`].
-pub fn presented(headers: &HeaderMap, query: Option<&str>, also: Option<&str>) -> Result<Option<Token>, PresentError> {
-    let mut found = None;
-    let mut take =
-        |token: String| if found.replace(Token::new(token)).is_some() { Err(PresentError::Several) } else { Ok(()) };
+pub fn presented(
+    headers: &HeaderMap,
+    query: Option<&str>,
+    also: Option<&str>,
+    several: Several,
+) -> Result<Option<Token>, PresentError> {
+    let parameters = |wanted: &str| {
+        let wanted = wanted.to_owned();
+        form_urlencoded::parse(query.unwrap_or_default().as_bytes())
+            .filter(move |(name, value)| *name == *wanted && !value.is_empty())
+            .map(|(_, value)| value.into_owned())
+    };
+    let own: Vec<String> = also.into_iter().flat_map(parameters).collect();
+    if !own.is_empty() {
+        return one(own, several);
+    }
+    let mut found = Vec::new();
     for value in headers.get_all(header::AUTHORIZATION) {
-        let value = value.to_str().map_err(|_| PresentError::NoBearer)?;
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        // Another scheme is the affair of a proxy before the pod (RFC 9110 section 11.1), and says nothing of a token.
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            continue;
-        }
-        if token.trim().is_empty() {
-            return Err(PresentError::NoBearer);
-        }
-        take(token.trim().to_owned())?;
-    }
-    for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-        if name == "token" || Some(&*name) == also {
-            take(value.into_owned())?;
+        match bearer(value) {
+            Ok(token) => found.extend(token.map(str::to_owned)),
+            // It may be another's than the client's.
+            Err(_) if several == Several::TakeFirst => {}
+            Err(error) => return Err(error),
         }
     }
+    found.extend(parameters("token"));
     let offers = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
-    for offer in offers.flat_map(|line| line.split(',')) {
-        if let Some(token) = offer.trim().strip_prefix(SUBPROTOCOL_PREFIX) {
-            take(token.to_owned())?;
-        }
+    let offers = offers.flat_map(|line| line.split(','));
+    found.extend(offers.filter_map(|offer| offer.trim().strip_prefix(SUBPROTOCOL_PREFIX)).map(str::to_owned));
+    one(found, several)
+}
+
+/// The token of an `Authorization` header. `None`: another scheme, which is the affair of a proxy before the pod (RFC 9110 section
+/// 11.1), and says nothing of a token.
+fn bearer(value: &HeaderValue) -> Result<Option<&str>, PresentError> {
+    let value = value.to_str().map_err(|_| PresentError::NoBearer)?;
+    let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+    match (scheme.eq_ignore_ascii_case("bearer"), token.trim()) {
+        (false, _) => Ok(None),
+        (true, "") => Err(PresentError::NoBearer),
+        (true, token) => Ok(Some(token)),
     }
-    Ok(found)
+}
+
+fn one(found: Vec<String>, several: Several) -> Result<Option<Token>, PresentError> {
+    let mut found = found.into_iter();
+    let Some(first) = found.next() else { return Ok(None) };
+    match several {
+        Several::Refuse if found.any(|other| other != first) => Err(PresentError::Several),
+        Several::Refuse | Several::TakeFirst => Ok(Some(Token::new(first))),
+    }
 }
 
 #[cfg(test)]
@@ -66,7 +100,16 @@ mod tests {
         for (name, value) in headers {
             map.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
         }
-        presented(&map, query, Some("channel_token")).map(|token| token.map(|t| t.reveal().to_owned()))
+        presented(&map, query, Some("channel_token"), Several::Refuse).map(|token| token.map(|t| t.reveal().to_owned()))
+    }
+
+    fn first(headers: &[(&str, &str)], query: &str) -> Option<String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(http::HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+        }
+        let found = presented(&map, Some(query), Some("channel_token"), Several::TakeFirst).unwrap();
+        found.map(|token| token.reveal().to_owned())
     }
 
     #[test]
@@ -87,21 +130,41 @@ mod tests {
         ] {
             assert_eq!(of(&headers, query), Ok(Some("a.b-c_d".to_owned())), "{headers:?} {query:?}");
         }
-        // An empty token counts as a token: it is refused.
-        assert_eq!(of(&[], Some("token=")), Ok(Some(String::new())));
+        // An empty one is what a page writes that has none.
+        assert_eq!(of(&[], Some("token=")), Ok(None));
+        assert_eq!(of(&[], Some("channel_token=&token=a")), Ok(Some("a".to_owned())));
     }
 
     #[test]
     fn two_tokens_or_none_where_one_is_announced_are_refused() {
         let bearer = ("authorization", "Bearer a");
-        assert_eq!(of(&[bearer, bearer], None), Err(PresentError::Several));
-        assert_eq!(of(&[bearer], Some("token=a")), Err(PresentError::Several));
-        assert_eq!(of(&[], Some("channel_token=a&token=a")), Err(PresentError::Several));
+        let other = ("authorization", "Bearer b");
+        assert_eq!(of(&[bearer, other], None), Err(PresentError::Several));
+        assert_eq!(of(&[bearer], Some("token=b")), Err(PresentError::Several));
+        assert_eq!(of(&[], Some("channel_token=a&channel_token=b")), Err(PresentError::Several));
         assert_eq!(of(&[], Some("token=a&token=b")), Err(PresentError::Several));
         let basic = ("authorization", "Basic YTpi");
         assert_eq!(of(&[basic], None), Ok(None), "a proxy's own");
         assert_eq!(of(&[basic], Some("token=a")), Ok(Some("a".to_owned())));
         assert_eq!(of(&[basic, bearer], None), Ok(Some("a".to_owned())));
         assert_eq!(of(&[("authorization", "Bearer")], None), Err(PresentError::NoBearer));
+    }
+
+    #[test]
+    fn the_same_token_twice_is_one_and_the_applications_own_place_wins() {
+        let (a, b) = (("authorization", "Bearer a"), ("authorization", "Bearer b"));
+        let offer = ("sec-websocket-protocol", "roomcast.token.a");
+        assert_eq!(of(&[a, a, offer], Some("token=a")), Ok(Some("a".to_owned())));
+        assert_eq!(of(&[b], Some("token=c&channel_token=a")), Ok(Some("a".to_owned())));
+    }
+
+    #[test]
+    fn where_the_first_is_taken_the_header_comes_before_the_query() {
+        let b = ("authorization", "Bearer b");
+        assert_eq!(first(&[b], "token=a").as_deref(), Some("b"));
+        assert_eq!(first(&[], "token=a&token=b").as_deref(), Some("a"));
+        assert_eq!(first(&[b], "channel_token=a&token=c").as_deref(), Some("a"));
+        assert_eq!(first(&[("authorization", "Bearer ")], "token=a").as_deref(), Some("a"));
+        assert_eq!(first(&[("authorization", "Bearer")], "token="), None);
     }
 }

@@ -133,6 +133,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "1 while the files of `tls.ticket_keys` are unusable and the keys before them stay in use.",
     ),
     ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
+    (
+        "roomcast_token_faulty_objects_total",
+        "Tokens whose client was let in although what is kept under them could be used only in part.",
+    ),
     ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),
     ("roomcast_jwks_failures_total", "Fetches of the key set that failed."),
     ("roomcast_build_info", "1, with the version and the allocator."),

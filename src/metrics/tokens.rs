@@ -13,6 +13,8 @@ pub struct TokenMetrics {
     pub refused: Counter,
     /// Not to be judged, because the keys could not be fetched yet.
     pub outage: Counter,
+    /// Known, but what is kept under it could be used only in part, or not at all.
+    pub faulty_objects: Counter,
     /// Seconds since the key set in use was fetched.
     pub jwks_age: Gauge,
     /// Fetches of the key set that failed.
@@ -29,6 +31,7 @@ impl TokenMetrics {
             expired: counter(),
             refused: counter(),
             outage: counter(),
+            faulty_objects: counter(),
             jwks_age: Gauge::noop(),
             jwks_failures: counter(),
         }
@@ -43,6 +46,7 @@ impl Default for TokenMetrics {
             expired: token("expired"),
             refused: token("refused"),
             outage: token("outage"),
+            faulty_objects: counter!("roomcast_token_faulty_objects_total"),
             jwks_age: gauge!("roomcast_jwks_age_seconds"),
             jwks_failures: counter!("roomcast_jwks_failures_total"),
         }

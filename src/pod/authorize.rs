@@ -1,7 +1,7 @@
 //! Whether a request's client may connect: by its token, or without one, and by the backend.
 //!
-//! Owns the order of these questions. Never verifies a token itself: `hub` admits. Always holds: a bad token is refused, even
-//! where a client without a token is accepted.
+//! Owns the order of these questions. Never verifies a token itself: `hub` admits. Always holds: where tokens are judged, a bad one is
+//! refused, even where a client without a token is accepted.
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
@@ -9,11 +9,12 @@ use ::http::{HeaderMap, Request, StatusCode, Uri, header};
 
 use super::refusal::{Refused, by_code, refused};
 use crate::{
-    auth::{Grant, PresentError, SUBPROTOCOL_PREFIX, presented},
+    auth::{Grant, PresentError, SUBPROTOCOL_PREFIX, Several, presented},
     hooks::ClientRequest,
     hub::{AdmissionError, Applicant, Shows, Worker},
     metrics::Upgrades,
     model::ErrorCode,
+    protocol::DialectId,
     transport::websocket::offered_protocols,
 };
 
@@ -56,7 +57,8 @@ pub(super) struct Admitted {
 }
 
 /// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
-/// accepted: a client that sends one means to be known by it.
+/// accepted: a client that sends one means to be known by it. Where nobody judges tokens and everybody is accepted, one is not looked at:
+/// it is the affair of something else on the way.
 ///
 /// # Errors
 /// [`AuthorizationError`].
@@ -72,7 +74,14 @@ pub(super) async fn judge(
     };
     let anonymous = config.anonymous;
     let authority = &services.authority;
-    let token = presented(headers, target.query(), config.token_lookup.query.as_deref())?;
+    let token = if anonymous && !services.judges_tokens() {
+        None
+    } else {
+        // The native protocol's clients are told which token is too much; others speak as a server before this one took it.
+        let is_native = asks.dialect == &**services.dialects.name(DialectId::NATIVE);
+        let several = if is_native { Several::Refuse } else { Several::TakeFirst };
+        presented(headers, target.query(), config.token_lookup.query.as_deref(), several)?
+    };
     let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
         let Asks { from, transport, dialect, .. } = asks;
         let address = from.map(|from| from.ip());

@@ -77,9 +77,12 @@ async fn a_token_is_looked_up_and_its_user_is_in_their_rooms() {
     // A group's name is no pattern for others' rooms.
     let star = ["group-*", "notice", "user-8"].map(str::to_owned).to_vec();
     assert_eq!(rooms(&pod, "/ws?token=t-star", 3).await, Ok(star));
-    for token in ["t-bad", "t-none", "t-nobody", "", "a%7Bb%7D", "a%20b", &"x".repeat(513)] {
+    for token in ["t-bad", "t-none", "t-nobody", "a%7Bb%7D", "a%20b", &"x".repeat(513)] {
         assert_eq!(rooms(&pod, &format!("/ws?token={token}"), 0).await, Err(401), "{token}");
     }
+    // The application's object is what it is: where nobody unknown is let in, a part of it gives nothing.
+    block_in_place(|| server.call(&["SET", "/current_users/t-holes", r#"{"id": 9, "group_ids": [null, 1]}"#]).ok());
+    assert_eq!(rooms(&pod, "/ws?token=t-holes", 0).await, Err(401));
     // Without a token one may still come by `connect`.
     let mut later = Client::connect(pod.addresses().plain[0]).await;
     let done = later.ask(json!({"type": "connect", "token": "t-ann"})).await;

@@ -147,3 +147,16 @@ async fn a_session_of_live_polls_keeps_what_its_document_says() {
     }
     pod.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_nobody_judges_keeps_no_participant_out() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let pod = preset("live-polls", &format!("redis://{host}:{port}"), &[]);
+    ready(&pod).await;
+    for token in ["", "&token=", "&token=abc", "&token=undefined"] {
+        let (status, body) = get(&pod, &format!("/socket.io/?EIO=4&transport=polling&sessionId=a{token}")).await;
+        assert_eq!(status, 200, "{token}: {body}");
+    }
+    pod.stop();
+}

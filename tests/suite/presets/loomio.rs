@@ -132,3 +132,37 @@ async fn loomio_over_a_cluster() {
         pod.stop();
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn visitors_who_have_not_logged_in_are_let_in_with_what_their_object_gives() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let pod = preset("loomio", &format!("redis://{host}:{port}"), &[]);
+    ready(&pod).await;
+    for (token, object, expected) in [
+        ("visitor", r#"{"id":null,"name":null,"group_ids":[]}"#, &["notice"][..]),
+        ("guest", r#"{"id":null,"name":"guest","group_ids":[7,null]}"#, &["group-7", "notice"]),
+        ("holes", r#"{"id":5,"group_ids":[null,7,{}]}"#, &["group-7", "notice", "user-5"]),
+        ("object", r#"{"id":5,"group_ids":{"a":7}}"#, &["notice", "user-5"]),
+        ("text", "no JSON", &["notice"]),
+    ] {
+        block_in_place(|| server.call(&["SET", &format!("/current_users/{token}"), object]).ok());
+        let (mut session, _) = Session::begin(&pod, token, "").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        // What was published last comes last.
+        let rooms = ["group-7", "user-5", "notice"];
+        let mut seen = Vec::new();
+        for room in rooms {
+            publish(&pod, room, "records", &json!({"room": room}).to_string()).await;
+        }
+        while !seen.contains(&"notice".to_owned()) {
+            seen.push(session.event().await[1]["room"].as_str().unwrap().to_owned());
+        }
+        seen.sort();
+        assert_eq!(seen, expected, "{token}");
+    }
+    // Four of them are not as they should be. A visitor's is.
+    let (_, metrics) = crate::harness::get(&pod, "/metrics").await;
+    assert!(metrics.contains("roomcast_token_faulty_objects_total 4"), "{metrics}");
+    pod.stop();
+}
