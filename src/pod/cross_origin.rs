@@ -14,6 +14,9 @@ use super::{
 };
 use crate::{hub::Worker, metrics::Upgrades, protocol::DialectId};
 
+/// The longest list of headers that a page may ask for, in bytes.
+const MAX_WANTED_BYTES: usize = 1024;
+
 /// By which methods a place is asked.
 pub(super) struct Methods {
     /// They, as `Allow` and a preflight name them.
@@ -55,7 +58,7 @@ pub(super) fn headers_for<T>(
     })?;
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if request.method() == Method::OPTIONS {
-        return Err(Box::new(preflight(headers, methods.names)));
+        return Err(Box::new(preflight(headers, request.headers(), methods.names)));
     }
     if !methods.has(request.method()) {
         let mut refusal = refused(StatusCode::METHOD_NOT_ALLOWED, methods.others);
@@ -66,18 +69,22 @@ pub(super) fn headers_for<T>(
 }
 
 /// The answer to a page that asks before it asks (Fetch, section 3.2.4).
-fn preflight(mut headers: HeaderMap, methods: &'static str) -> Response<Full<Bytes>> {
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, methods),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, last-event-id, cache-control"),
-        (header::ACCESS_CONTROL_MAX_AGE, "7200"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
+fn preflight(mut headers: HeaderMap, asked: &HeaderMap, methods: &'static str) -> Response<Full<Bytes>> {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(asked));
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("7200"));
+    headers.append(header::VARY, HeaderValue::from_static("access-control-request-headers"));
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::NO_CONTENT;
     *response.headers_mut() = headers;
     response
+}
+
+/// The headers that the page of an allowed origin may send: those that it asks for, because what watches its requests adds its own
+/// (`traceparent`, `baggage`); a star would not stand for them beside cookies (Fetch, section 3.2.2).
+pub(super) fn allowed_headers(asked: &HeaderMap) -> HeaderValue {
+    let wanted = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS).filter(|wanted| wanted.len() <= MAX_WANTED_BYTES);
+    wanted.cloned().unwrap_or(HeaderValue::from_static("authorization, content-type, last-event-id, cache-control"))
 }
 
 /// What lets the page of an allowed origin read the answer. A request without an origin does not come from a browser's

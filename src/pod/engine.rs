@@ -23,6 +23,7 @@ use crate::{
 use super::{
     admission::{Admission, UpgradeTarget},
     authorize::{Admitted, Asks, authorize, offered},
+    cross_origin::allowed_headers,
     entrance::{Stage, Visit},
     fetching::Origin,
     page_origin::PageOrigin,
@@ -64,7 +65,7 @@ pub(super) async fn answer(
     };
     let headers = response.headers_mut();
     if names_page {
-        headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+        headers.append(header::VARY, HeaderValue::from_static("Origin"));
     }
     if let Some(origin) = origin {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
@@ -79,9 +80,8 @@ fn preflight(asked: &HeaderMap) -> Response<Full<Bytes>> {
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET,POST"));
-    if let Some(wanted) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, wanted.clone());
-    }
+    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, allowed_headers(asked));
+    headers.insert(header::VARY, HeaderValue::from_static("Access-Control-Request-Headers"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     response
 }

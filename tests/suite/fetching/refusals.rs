@@ -92,6 +92,17 @@ async fn bad_requests_and_foreign_pages_are_refused() {
         );
         assert!(headers["access-control-allow-headers"].to_str().unwrap().contains("authorization"));
         assert!(headers["vary"].to_str().unwrap().contains("origin"));
+        // What watches a page's requests adds headers of its own; a list without end is not repeated.
+        let watched = "traceparent,sentry-trace,baggage,x-requested-with";
+        for (asked, expected) in
+            [(watched, watched), (&"x".repeat(2_000), "authorization, content-type, last-event-id, cache-control")]
+        {
+            let asks = [origin, wants, ("Access-Control-Request-Headers", asked)];
+            let preflight = send(address, Method::OPTIONS, &format!("{path}?room=a"), &asks).await;
+            assert_eq!(preflight.headers()["access-control-allow-headers"], expected);
+            let vary = preflight.headers().get_all("vary").iter().map(|vary| vary.to_str().unwrap());
+            assert!(vary.collect::<Vec<_>>().contains(&"access-control-request-headers"));
+        }
         let refused = send(address, Method::GET, path, &[origin]).await;
         assert_eq!(refused.headers()["access-control-allow-origin"], origin.1, "its page may read why");
     }
