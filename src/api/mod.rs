@@ -32,6 +32,7 @@ pub use answer::ApiError;
 pub(crate) use grpc::json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub(crate) use keys::Keys;
+pub use router::is_probe;
 pub use server::Api;
 pub use session::{KEEPS_WINDOW, session_proof};
 pub use status::{Servers, Tree};

@@ -208,9 +208,17 @@ pub(super) enum Found<'a> {
     Nothing,
 }
 
-/// Finds a call. `HEAD` is `GET` without its body.
+/// Whether a request is a probe's. Balancers ask by `OPTIONS` as well (`option httpchk` of HAProxy, for one).
+#[must_use]
+pub fn is_probe(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && matches!(path, "/health" | "/accepting" | "/ready")
+}
+
+/// Finds a call. `HEAD` is `GET` without its body, and so is `OPTIONS` of a probe.
 pub(super) fn find<'a>(method: &Method, path: &'a str) -> Found<'a> {
-    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let reads = *method == Method::HEAD || is_probe(method, path);
+    let method = if reads { &Method::GET } else { method };
     let mut others = Vec::new();
     for route in &ROUTES {
         let Some(segment) = route.fits(path) else { continue };
@@ -280,6 +288,11 @@ mod tests {
             (post, "/api/users/ann/subscribe", "SubscribeUser ann"),
             (get, "/api/users/ann/subscribe", "POST"),
             (get, "/api", "nothing"),
+            (&Method::OPTIONS, "/health", "Health "),
+            (&Method::OPTIONS, "/accepting", "Accepting "),
+            (&Method::OPTIONS, "/ready", "Ready "),
+            (&Method::POST, "/ready", "GET, HEAD"),
+            (&Method::OPTIONS, "/api/rooms", "GET, HEAD"),
             (get, "/%61pi/rooms", "nothing"),
         ] {
             assert_eq!(found(method, path), leads_to, "{method} {path}");

@@ -15,7 +15,7 @@ use hyper::{
 };
 
 use crate::{
-    api::{Readiness, ops},
+    api::{Readiness, is_probe, ops},
     compat::Routes,
     hub::{Quic, Worker},
     protocol::HttpMount,
@@ -161,7 +161,7 @@ async fn answer(
 
 /// What probes and monitoring ask, where the public listeners answer for it too.
 async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Option<Response<Full<Bytes>>> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && !is_probe(request.method(), request.uri().path()) {
         return None;
     }
     let (config, services) = {
