@@ -1,7 +1,9 @@
 //! Plain messages of other publishers: each becomes a room and a publication, or an error says why not.
 //!
 //! Pure. Knows the descriptions of `[[legacy]]`, no connection and no lease. Always holds: a publication keeps every rule for
-//! publishers, its data is the message's own bytes, and an error contains nothing of the message.
+//! publishers, its data is the message's own bytes but for halves of surrogate pairs, and an error contains nothing of the message.
+
+use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
@@ -58,6 +60,11 @@ pub fn map(
     message: &[u8],
 ) -> Result<(Room, Publication), PlainMessageError> {
     let text = std::str::from_utf8(message).map_err(|_| PlainMessageError::NotText)?;
+    let text = match legacy.encoding {
+        Encoding::Json => with_whole_pairs(text),
+        Encoding::Text => Cow::Borrowed(text),
+    };
+    let text = &*text;
     let whole = match legacy.encoding {
         Encoding::Json => Some(serde_json::from_str::<&RawValue>(text).map_err(|_| PlainMessageError::NotJson)?),
         Encoding::Text => None,
@@ -116,6 +123,36 @@ impl PlainMessage<'_> {
             Ok(true)
         })
     }
+}
+
+/// JSON in which each half of a surrogate pair, which no UTF-8 can say, is U+FFFD: JavaScript cuts texts between the two, and its readers
+/// do the same with what they get.
+fn with_whole_pairs(json: &str) -> Cow<'_, str> {
+    let unit = |at: usize| {
+        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
+        u16::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+    };
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(next) = json.get(at..).and_then(|rest| rest.find('\\')) {
+        at += next;
+        match (unit(at), unit(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str(json.get(copied..at).unwrap_or_default());
+                out.push_str("\\ufffd");
+                at += 6;
+                copied = at;
+            }
+            (Some(_), _) => at += 6,
+            // What stands behind a backslash may be longer than a byte only in what is no JSON.
+            (None, _) => at += 2,
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    out.push_str(json.get(copied..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 fn not_json(_: serde_json::Error) -> PlainMessageError {
