@@ -20,7 +20,7 @@ pub enum UnfitMessageError {
     #[error("it is not JSON with a `server`, or with a `config` and a `payload`")]
     Message,
     /// The server is none.
-    #[error("its `server` is not a URL of https or http without user, query and fragment")]
+    #[error("its `server` is not a URL of https or http without user and fragment, and for a `channel` without query")]
     Server,
     /// The channel is no room.
     #[error("its `channel` is neither a Matrix alias (`#room:server`) nor a room ID (`!id:server`)")]
@@ -132,6 +132,9 @@ impl Send {
                 if !known || room.chars().any(char::is_control) {
                     return Err(UnfitMessageError::Channel);
                 }
+                if url.contains('?') {
+                    return Err(UnfitMessageError::Server);
+                }
                 let (token, base) = (token.ok_or(UnfitMessageError::Token)?, url.trim_end_matches('/').to_owned());
                 Ok(Self::Matrix { base, token, room, content: content(&said)? })
             }
@@ -154,18 +157,19 @@ impl Send {
     }
 }
 
-/// A server's origin, and its URL.
+/// A server's origin, and its URL. Of a webhook the query may be what opens it.
 fn address(server: &str) -> Result<(String, String), UnfitMessageError> {
     let uri: Uri = server.parse().map_err(|_| UnfitMessageError::Server)?;
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(UnfitMessageError::Server);
     };
     let authority = Authority::as_str(authority);
-    if authority.contains('@') || uri.query().is_some() || server.contains('#') {
+    if authority.contains('@') || server.contains('#') {
         return Err(UnfitMessageError::Server);
     }
     let origin = format!("{scheme}://{authority}");
-    let url = format!("{origin}{}", uri.path());
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let url = format!("{origin}{}{query}", uri.path());
     Ok((origin, url))
 }
 
@@ -249,6 +253,9 @@ mod tests {
             (url.as_str(), token, body.as_str()),
             ("https://a.hooks.example.com/x/y", None, r#"{"blocks":[1,2.5]}"#)
         );
+        let hook = json!({"server": "https://a.hooks.example.com/hook?key=a&sig=b", "message": "hi"});
+        let Send::Webhook { url, .. } = parse(&hook).unwrap() else { panic!("a webhook") };
+        assert_eq!(url, "https://a.hooks.example.com/hook?key=a&sig=b");
     }
 
     #[test]
