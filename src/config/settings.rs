@@ -93,7 +93,7 @@ section! {
         /// How many threads serve connections, each with its own event loop and listener.
         workers: Option<usize> = None, Maybe(Count(1..=1024)), restart, unset("the number of cores", "4");
         /// How log lines look: JSON objects, or text for people.
-        log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text)])), restart,
+        log: Option<LogFormat> = None, Maybe(Choice(&[("json", LogFormat::Json), ("text", LogFormat::Text), ("console", LogFormat::Text)])), restart,
             unset("`json`; `text` in development mode", "\"json\"");
         /// How often the configuration file is looked at. A change that two looks have found is taken over like one that SIGHUP tells of.
         watch_config: Option<Duration> = None, Maybe(Time(Duration::from_millis(100)..=Duration::from_secs(3_600))), restart,

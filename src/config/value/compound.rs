@@ -68,7 +68,12 @@ impl<K: Kind> Kind for List<K> {
     fn parse(&self, raw: &Raw) -> Result<Self::Value, String> {
         match raw {
             Raw::Text(text) if text == "none" => Ok(Vec::new()),
-            Raw::Text(text) => text.split(',').map(|item| self.0.parse(&Raw::Text(item.trim().to_owned()))).collect(),
+            Raw::Text(text) => {
+                // A comma at the end is a habit of lists that were put together.
+                let text = text.trim_end();
+                let items = text.strip_suffix(',').filter(|items| !items.is_empty()).unwrap_or(text).split(',');
+                items.map(|item| self.0.parse(&Raw::Text(item.trim().to_owned()))).collect()
+            }
             Raw::List(items) => items.iter().map(|item| self.0.parse(item)).collect(),
             _ => Err("it is not a list".to_owned()),
         }

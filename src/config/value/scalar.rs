@@ -17,8 +17,9 @@ impl Kind for Switch {
     fn parse(&self, raw: &Raw) -> Result<bool, String> {
         match raw {
             Raw::Bool(switch) => Ok(*switch),
-            Raw::Text(text) if text == "true" => Ok(true),
-            Raw::Text(text) if text == "false" => Ok(false),
+            // As other programs write it into their environment.
+            Raw::Text(text) if ["true", "t", "1"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Ok(true),
+            Raw::Text(text) if ["false", "f", "0"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Ok(false),
             _ => Err("it is neither true nor false".to_owned()),
         }
     }
@@ -120,20 +121,8 @@ impl Kind for Time {
         let millis = match raw {
             Raw::Integer(0) => Some(0),
             Raw::Integer(_) => return Err("it has no unit".to_owned()),
-            Raw::Text(text) => {
-                let (digits, unit) = split_unit(text);
-                let factor = match unit {
-                    "ms" => 1,
-                    "s" => 1_000,
-                    "m" => 60_000,
-                    "h" => 3_600_000,
-                    "d" => 86_400_000,
-                    "" if digits == "0" => 1,
-                    "" if !digits.is_empty() => return Err("it has no unit".to_owned()),
-                    _ => return Err("it is not a duration".to_owned()),
-                };
-                digits.parse::<u64>().map_err(|_| "it is not a duration".to_owned())?.checked_mul(factor)
-            }
+            Raw::Text(text) if text.trim() == "0" => Some(0),
+            Raw::Text(text) => millis_of(text)?,
             _ => return Err("it is not a duration".to_owned()),
         };
         within(millis.map(Duration::from_millis), &self.0)
@@ -160,7 +149,7 @@ impl<T: Copy + PartialEq> Kind for Choice<T> {
 
     fn parse(&self, raw: &Raw) -> Result<T, String> {
         let Raw::Text(text) = raw else { return Err("it is not one of the words".to_owned()) };
-        match self.0.iter().find(|(word, _)| word == text) {
+        match self.0.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
             Some((_, value)) => Ok(*value),
             None => Err(match nearest(text, self.0.iter().map(|(word, _)| *word)) {
                 Some(word) => format!("it is not one of the words (`{word}` perhaps?)"),
@@ -233,6 +222,38 @@ pub fn duration(text: &str, range: RangeInclusive<Duration>) -> Result<Duration,
 
 fn within<T: PartialOrd>(value: Option<T>, range: &RangeInclusive<T>) -> Result<T, String> {
     value.filter(|value| range.contains(value)).ok_or_else(|| "it is out of range".to_owned())
+}
+
+/// The milliseconds of `90s`, `1m30s` or `1.5s`; `None`: more than fit.
+fn millis_of(text: &str) -> Result<Option<u64>, String> {
+    let bad = || "it is not a duration".to_owned();
+    let (mut sum, mut rest) = (Some(0_u64), text.trim());
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, behind) = rest.split_at(end);
+        let behind = behind.trim_start();
+        let (unit, behind) = behind.split_at(behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len()));
+        let factor: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "" if !number.is_empty() => return Err("it has no unit".to_owned()),
+            _ => return Err(bad()),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        let whole = whole.parse::<u64>().map_err(|_| bad())?;
+        let places = u32::try_from(fraction.len()).ok().filter(|places| (1..=9).contains(places)).ok_or_else(bad)?;
+        let part = fraction.parse::<u64>().map_err(|_| bad())?.saturating_mul(factor) / 10_u64.pow(places);
+        let millis = whole.checked_mul(factor).and_then(|millis| millis.checked_add(part));
+        sum = sum.zip(millis).and_then(|(sum, millis)| sum.checked_add(millis));
+        rest = behind.trim_start();
+    }
+    Ok(sum)
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

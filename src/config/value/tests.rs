@@ -54,6 +54,10 @@ fn durations() {
         (text("5m"), 300_000),
         (text("2 h"), 7_200_000),
         (text("1d"), 86_400_000),
+        (text("1m30s"), 90_000),
+        (text("1h 30m"), 5_400_000),
+        (text("1.5s"), 1_500),
+        (text("0s"), 0),
         (text("0"), 0),
         (Raw::Integer(0), 0),
     ] {
@@ -69,6 +73,11 @@ fn durations() {
         (text("s"), "it is not a duration"),
         (text(""), "it is not a duration"),
         (text("5 parsecs"), "it is not a duration"),
+        (text("1m30"), "it has no unit"),
+        (text("1.s"), "it is not a duration"),
+        (text(".5s"), "it is not a duration"),
+        (text("1.2.3s"), "it is not a duration"),
+        (text("1s,"), "it is not a duration"),
         (Raw::Other("number with a point"), "it is not a duration"),
     ] {
         assert_eq!(kind.parse(&raw), Err(why.to_owned()), "{raw:?}");
@@ -88,10 +97,13 @@ fn numbers_switches_and_words() {
     assert_eq!(count.parse(&text("four")), Err("it is not a whole number".to_owned()));
     assert_eq!(Switch.parse(&text("true")), Ok(true));
     assert_eq!(Switch.parse(&Raw::Bool(false)), Ok(false));
+    for (word, switch) in [("1", true), ("t", true), ("True", true), ("0", false), ("F", false), ("FALSE", false)] {
+        assert_eq!(Switch.parse(&text(word)), Ok(switch), "{word}");
+    }
     assert_eq!(Switch.parse(&text("yes")), Err("it is neither true nor false".to_owned()));
     let words = Choice(&[("topic", 1), ("key", 2)]);
     assert_eq!(words.parse(&text("key")), Ok(2));
-    assert_eq!(words.parse(&text("Key")), Err("it is not one of the words (`key` perhaps?)".to_owned()));
+    assert_eq!(words.parse(&text("KEY")), Ok(2), "as others write levels of their logs");
     assert_eq!(words.parse(&text("tpoic")), Err("it is not one of the words (`topic` perhaps?)".to_owned()));
     assert_eq!(words.parse(&text("value")), Err("it is not one of the words".to_owned()));
     let never = OrWord("never", Bytes(0..=KIB));
@@ -106,6 +118,8 @@ fn lists() {
     let list = List(Text);
     let words = |words: &[&str]| Ok(words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
     assert_eq!(list.parse(&text("a, b,c")), words(&["a", "b", "c"]));
+    assert_eq!(list.parse(&text("a, b,")), words(&["a", "b"]));
+    assert_eq!(list.parse(&text(",")), Err("it is empty".to_owned()));
     assert_eq!(list.parse(&text("none")), words(&[]));
     assert_eq!(list.parse(&Raw::List(vec![])), words(&[]));
     assert_eq!(list.parse(&Raw::List(vec![text("a,b"), text("none")])), words(&["a,b", "none"]));
