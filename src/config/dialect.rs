@@ -12,7 +12,7 @@ use super::{
     item::Item,
     section::section,
     url_path::MountPath,
-    value::{Choice, ConditionsKind, List, Maybe, PointerKind, TemplateKind, Text, Time},
+    value::{Choice, ConditionsKind, List, Maybe, PointerKind, Switch, TemplateKind, Text, Time},
 };
 use crate::{
     dialect::{
@@ -78,6 +78,9 @@ section! {
             unset("never", "\"30s\"");
         /// Where a command has an id that its answer repeats: a JSON pointer to a string or number.
         id: Option<Pointer> = None, Maybe(PointerKind), restart, unset("commands have none", "\"/id\"");
+        /// Whether a client that joins a room again, or leaves one that it is not in, is told nothing: for clients that do so, and do
+        /// not expect an error. A command with an id is answered in any case.
+        idempotent: bool = false, Switch, restart;
     }
 }
 
@@ -133,7 +136,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
     let Vocabulary { write: messages, ack: acks } = said;
     let DialectTable { name, paths, subprotocols, envelope, prefixes, rooms, .. } = table;
     let DialectTable { poll_paths, poll_cursor, poll_room, send_paths, .. } = table;
-    let DialectTable { required_query, greet, continue_after, resume, heartbeat, id, .. } = table;
+    let DialectTable { required_query, greet, continue_after, resume, heartbeat, id, idempotent, .. } = table;
     let begins_in_room = [("greet", greet == Greet::InRoom), ("continue_after", continue_after.is_some())]
         .into_iter()
         .filter(|(_, is)| *is);
@@ -228,6 +231,7 @@ pub(super) fn read(item: &Item) -> Result<Description, Vec<Problem>> {
             resume,
             heartbeat,
             id,
+            idempotent,
             commands,
             messages,
             acks,

@@ -48,6 +48,8 @@ pub struct Description {
     pub heartbeat: Option<Duration>,
     /// Where a command's id is.
     pub id: Option<Pointer>,
+    /// Whether joining a room again, and leaving one that it is not in, is no error for a client.
+    pub idempotent: bool,
     /// The meanings of messages; the first rule that fits counts.
     pub commands: Vec<CommandRule>,
     /// The texts of what the server says: one for each of [`ServerMessage::ALL`], in that order.

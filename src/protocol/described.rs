@@ -172,6 +172,12 @@ impl Dialect for Described {
 
     fn reply(&self, reply: &Reply, id: Option<&CommandId>, out: &mut Messages) {
         let message = match reply {
+            // The room is as the client wants it. One that waits for an answer gets one.
+            Reply::Error { code: ErrorCode::AlreadySubscribed | ErrorCode::NotSubscribed, .. }
+                if self.0.idempotent && id.is_none() =>
+            {
+                return;
+            }
             // Occasion by `open`; not asked for.
             Reply::Welcome { .. } | Reply::Stats(_) | Reply::Answer(_) => return,
             Reply::History { room, epoch, after, offset, complete, events } => {

@@ -227,24 +227,21 @@ async fn a_ticket_shop_tells_its_users() {
         total_in_queue: 90,
     };
     assert!(shop.notify_queue_position(with_key(queue)).await.unwrap().into_inner().delivered);
-    let data = json!({"position": 3, "estimated_wait": 40, "event_id": "e", "total_in_queue": 90});
-    assert_eq!(client.json().await["events"][0]["data"], data);
-    for (status, topic) in
-        [(1, "payment:processing"), (2, "payment:success"), (3, "payment:failed"), (4, "payment:refunded")]
-    {
-        let payment = NotifyPaymentStatusRequest { user_id: "ann".into(), status, ..Default::default() };
+    let queued = json!({"position": 3, "estimated_wait": 40, "event_id": "e", "total_in_queue": 90});
+    assert_eq!(client.json().await["events"][0]["data"], queued);
+    // Three types, as its clients know them; what has none of its own says so in its status.
+    for (status, word) in (0..).zip(["unknown", "processing", "success", "failed", "refunded"]) {
+        let (user_id, topic) = ("ann".into(), if matches!(status, 2 | 3) { word } else { "processing" });
+        let payment = NotifyPaymentStatusRequest { user_id, status, ..Default::default() };
         assert!(shop.notify_payment_status(with_key(payment)).await.unwrap().into_inner().delivered);
-        assert_eq!(client.json().await["events"][0]["topic"], topic);
+        let event = client.json().await["events"][0].clone();
+        assert_eq!((&event["topic"], &event["data"]["status"]), (&json!(format!("payment:{topic}")), &json!(word)));
     }
-    let unspecified = NotifyPaymentStatusRequest { user_id: "ann".into(), ..Default::default() };
-    let status = shop.notify_payment_status(with_key(unspecified)).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
-    let own = SendToUserRequest {
-        user_id: "ann".into(),
-        event_type: "ticket:issued".into(),
-        payload: "{\"n\":1}".into(),
-        require_ack: false,
-    };
+    let bare = SendToUserRequest { user_id: "ann".into(), event_type: "bare".into(), ..Default::default() };
+    shop.send_to_user(with_key(bare)).await.unwrap();
+    assert_eq!(client.json().await["events"][0]["data"], Value::Null);
+    let (event_type, payload) = ("ticket:issued".into(), "{\"n\":1}".into());
+    let own = SendToUserRequest { user_id: "ann".into(), event_type, payload, require_ack: false };
     assert_eq!(shop.send_to_user(with_key(own)).await.unwrap().into_inner().connections_notified, 1);
     assert_eq!(client.json().await["events"][0]["topic"], "ticket:issued");
     client.subscribe("event:e").await;

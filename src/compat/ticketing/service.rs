@@ -169,14 +169,9 @@ impl RealtimeService for Realtime {
             PaymentStatus::Processing => ("payment:processing", "processing"),
             PaymentStatus::Success => ("payment:success", "success"),
             PaymentStatus::Failed => ("payment:failed", "failed"),
-            PaymentStatus::Refunded => ("payment:refunded", "refunded"),
-            PaymentStatus::Unspecified => {
-                let message = format!(
-                    "`status` must be one of PAYMENT_STATUS_PROCESSING to PAYMENT_STATUS_REFUNDED, not {}",
-                    asked.status
-                );
-                return Err(ApiError::bad_request(message).into());
-            }
+            // As the old service has it: its clients know three types.
+            PaymentStatus::Refunded => ("payment:processing", "refunded"),
+            PaymentStatus::Unspecified => ("payment:processing", "unknown"),
         };
         let data = Payment {
             payment_id: &asked.payment_id,
@@ -196,11 +191,11 @@ impl RealtimeService for Realtime {
     ) -> Result<Response<BroadcastEventResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let room = Room::parse(&asked.room).map_err(ApiError::from)?;
-        let payload = json_payload("payload", asked.payload)?;
+        let data = payload(asked.payload)?;
         let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
         let recipients = match sender {
-            Some(sender) => self.tell_others(&room, &asked.event_type, payload, sender).await?,
-            None => self.tell(Publisher::Grpc(metadata.as_ref()), &room, &asked.event_type, payload).await?.1,
+            Some(sender) => self.tell_others(&room, &asked.event_type, data, sender).await?,
+            None => self.tell(Publisher::Grpc(metadata.as_ref()), &room, &asked.event_type, data).await?.1,
         };
         Ok(Response::new(BroadcastEventResponse { recipients }))
     }
@@ -208,10 +203,9 @@ impl RealtimeService for Realtime {
     async fn send_to_user(&self, request: Request<SendToUserRequest>) -> Result<Response<SendToUserResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
         let within = self.ack_timeout.min(time_left(&metadata));
-        let payload = json_payload("payload", asked.payload)?;
+        let data = payload(asked.payload)?;
         let publisher = Publisher::Grpc(metadata.as_ref());
-        let (room, position, reached) =
-            self.tell_user_at(publisher, &asked.user_id, &asked.event_type, payload).await?;
+        let (room, position, reached) = self.tell_user_at(publisher, &asked.user_id, &asked.event_type, data).await?;
         let delivered = if asked.require_ack {
             let acknowledged = AckWatch(&self.services).is_acknowledged(&asked.user_id, &room, &position, within).await;
             acknowledged.map_err(ApiError::from)?
@@ -322,6 +316,11 @@ impl Realtime {
         let position = publish::put(services, publisher, room, publication).await?;
         Ok((position, int(rooms::count(services, room).await?)))
     }
+}
+
+/// What a caller sends; one that left it out means an event without data.
+fn payload(json: String) -> Result<Payload, ApiError> {
+    json_payload("payload", if json.is_empty() { "null".to_owned() } else { json })
 }
 
 /// How long a call may still take, less a tenth: its answer is to come before its caller gives up.

@@ -66,3 +66,28 @@ async fn a_trip_that_lost_events_is_joined_anew() {
     assert_eq!(code, Some(4010));
     pod.stop();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_a_thousand_trips_and_may_bring_a_token_that_nobody_judges() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let pod = preset("trips", &format!("redis://{host}:{port}"), &[]);
+    ready(&pod).await;
+    let address = pod.addresses().plain[0];
+    for (target, bearer) in
+        [("/ws?token=abc", None), ("/ws?token=", None), ("/ws", Some("Bearer abc")), ("/ws", Some("Bearer"))]
+    {
+        let headers: Vec<_> = bearer.iter().map(|bearer| ("Authorization", *bearer)).collect();
+        let mut client = Client::open(address, target, &[], &headers, None).await.unwrap();
+        client.send(r#"{"type":"ping"}"#).await;
+        assert_eq!(client.json().await["type"], "pong", "{target} {bearer:?}");
+    }
+    let mut client = open(&pod, "/ws").await;
+    for trip in 1..=999 {
+        client.send(&json!({"type": "subscribe", "trip_id": trip}).to_string()).await;
+    }
+    client.send(r#"{"type":"ping"}"#).await;
+    let answer = client.json().await;
+    assert_eq!(answer["type"], "pong", "{answer}");
+    pod.stop();
+}
