@@ -158,7 +158,7 @@ fn somebody(
     grant(Some(user), rooms, own, Some(object.to_string().into()))
 }
 
-/// The rooms of groups. Those that name the user as well are nobody's without one.
+/// The rooms of groups. Those that name the user as well need one.
 fn group_rooms(settings: &TokenLookUp, user: Option<&str>, groups: &[String]) -> Vec<String> {
     let of =
         |template: &LookUpTemplate, group: &str| template.fill(|name| if name == "user" { user } else { Some(group) });

@@ -25,7 +25,7 @@ pub enum PresentError {
 /// What is done where a request carries tokens that differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Several {
-    /// Nobody knows which one is meant: it is refused.
+    /// It is not clear which one is meant: the request is refused.
     Refuse,
     /// The first of `Authorization`, query and subprotocol, as a server that looks for its token in one place after the other.
     TakeFirst,

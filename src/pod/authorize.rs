@@ -57,7 +57,7 @@ pub(super) struct Admitted {
 }
 
 /// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
-/// accepted: a client that sends one means to be known by it. Where nobody judges tokens and everybody is accepted, one is not looked at:
+/// accepted: a client that sends one means to be known by it. Where no tokens are judged and every client is accepted, one is not looked at:
 /// it is the affair of something else on the way.
 ///
 /// # Errors

@@ -254,7 +254,7 @@ async fn a_client_that_polls_has_the_same_and_goes_on_over_a_websocket() {
     let missed = event(&mut ann, "new_message").await;
     assert_eq!((&missed["id"], &missed["seq"]), (&json!("m-2"), &json!(2)), "{missed}");
     // A cursor joins no more rooms than a connection may be in.
-    let many: Vec<String> = (0..300).map(|n| format!("message:{n}=e:1")).collect();
+    let many: Vec<String> = (0..1_001).map(|n| format!("{n:x}=e:1")).collect();
     let target: String = form_urlencoded::byte_serialize(many.join("&").as_bytes()).collect();
     let mut greedy = open(&pods[1], &format!("/ws?token={signed}&last_poll_id={target}")).await;
     let refused = loop {
