@@ -35,19 +35,30 @@ install_grpcurl() {
   rm -rf "$tools/go-grpcurl"
 }
 
-# What `roomcast-bench peers` would build itself, but in no test's time. Its version stands there.
-need_centrifugo() { once centrifugo install_centrifugo; }
+# What `roomcast-bench peers` would build itself, but in no test's time. Their versions stand there.
+need_go_peers() {
+  once centrifugo install_go_peer centrifugo "$(go_peer CENTRIFUGO)"
+  once nats-server install_go_peer nats-server "$(go_peer NATS)"
+  once mercure install_go_peer mercure "mercure@$(sed -n 's|^require github.com/dunglas/mercure ||p' bench/peers/mercure/go.mod)"
+}
 
-install_centrifugo() {
-  local version
-  version=$(sed -nE 's|^const CENTRIFUGO: .*@(v[0-9.]+)";$|\1|p' bench/src/peer/install.rs)
-  [[ -n $version ]] || { echo "bench/src/peer/install.rs does not say which Centrifugo"; return 1; }
-  if [[ -x $tools/bin/centrifugo-$version ]]; then return; fi
-  command -v go >/dev/null || { echo "no Go, so no Centrifugo: the test that measures beside it skips"; return 0; }
-  echo "building centrifugo $version into $tools (once)"
-  (cd "$tools" && go_in_tools centrifugo install "github.com/centrifugal/centrifugo/v6@$version")
-  mv "$tools/bin/centrifugo" "$tools/bin/centrifugo-$version"
-  rm -rf "$tools/go-centrifugo"
+# go_peer CONSTANT: the module and its version.
+go_peer() { sed -nE "s|^const $1: &str = \"(.*@v[0-9.]+)\";\$|\1|p" bench/src/peer/install.rs; }
+
+# install_go_peer PROGRAM MODULE@VERSION
+install_go_peer() {
+  local program=$1 module=$2 version=${2##*@}
+  [[ $version == v* ]] || { echo "nothing says which $program"; return 1; }
+  if [[ -x $tools/bin/$program-$version ]]; then return; fi
+  command -v go >/dev/null || { echo "no Go, so no $program: the test that measures beside it skips"; return 0; }
+  echo "building $program $version into $tools (once)"
+  if [[ -d bench/peers/$program ]]; then
+    (cd "bench/peers/$program" && go_in_tools "$program" build -o "$tools/bin/$program" .)
+  else
+    (cd "$tools" && go_in_tools "$program" install "$module")
+  fi
+  mv "$tools/bin/$program" "$tools/bin/$program-$version"
+  rm -rf "$tools/go-$program"
 }
 
 need_command() {

@@ -161,6 +161,6 @@ pub(crate) struct OutputArgs {
 }
 
 /// How many processes suit so many connections.
-fn processes_for(connections: usize) -> usize {
+pub(crate) fn processes_for(connections: usize) -> usize {
     connections.div_ceil(4_000).clamp(2, 16)
 }

@@ -3,16 +3,22 @@
 
 use std::{
     net::SocketAddr,
+    pin::Pin,
     rc::Rc,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::TlsConnector;
 
 use crate::error::{BenchError, Doing as _};
 
@@ -35,8 +41,18 @@ pub(crate) struct Request {
 impl Request {
     /// `method path` with this value of Authorization and a JSON body.
     pub(crate) fn new(method: &str, path: &str, authorization: &str, body: &str) -> Self {
+        Self::of_kind("application/json", method, path, authorization, body)
+    }
+
+    /// `POST path` with the fields of a form.
+    pub(crate) fn form(path: &str, authorization: &str, fields: &[(&str, &str)]) -> Self {
+        let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+        Self::of_kind("application/x-www-form-urlencoded", "POST", path, authorization, &body)
+    }
+
+    fn of_kind(kind: &str, method: &str, path: &str, authorization: &str, body: &str) -> Self {
         let bytes = format!(
-            "{method} {path} HTTP/1.1\r\nHost: pod\r\nAuthorization: {authorization}\r\nContent-Type: application/json\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: {authorization}\r\nContent-Type: {kind}\r\n\
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         )
@@ -64,12 +80,28 @@ pub(crate) fn request(path: &str, key: &str, body: &str) -> Request {
     Request::new("POST", path, &format!("Bearer {key}"), body)
 }
 
+/// Where an API is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Api {
+    /// Its address.
+    pub(crate) address: SocketAddr,
+    /// Whether it is called over TLS.
+    pub(crate) tls: bool,
+}
+
+impl From<SocketAddr> for Api {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: false }
+    }
+}
+
 /// Makes `requests`, each on a connection of its own, again and again until `seconds` have passed; how many were
-/// answered with 200 and no error, and in which time. Any other answer fails. Needs a `LocalSet`.
-pub(crate) async fn call(address: SocketAddr, requests: &[Request], seconds: f64) -> Result<(u64, f64), BenchError> {
+/// answered with success and no error, and in which time. Any other answer fails. Needs a `LocalSet`.
+pub(crate) async fn call(api: impl Into<Api>, requests: &[Request], seconds: f64) -> Result<(u64, f64), BenchError> {
+    let api = api.into();
     let mut callers = Vec::new();
     for _ in requests {
-        callers.push(Caller::connect(address).await?);
+        callers.push(Caller::connect(api).await?);
     }
     let answered = Rc::new(AtomicU64::new(0));
     let start = Instant::now();
@@ -99,21 +131,33 @@ async fn repeat(
 
 /// A kept connection to an API, with one request under way.
 pub(crate) struct Caller {
-    stream: TcpStream,
+    stream: Pin<Box<dyn Stream>>,
     received: Vec<u8>,
 }
 
+/// What requests are written to: TCP, or TLS over it.
+trait Stream: AsyncRead + AsyncWrite {}
+
+impl<S: AsyncRead + AsyncWrite> Stream for S {}
+
 impl Caller {
     /// Connects.
-    pub(crate) async fn connect(address: SocketAddr) -> Result<Self, BenchError> {
-        let stream = TcpStream::connect(address).await.doing(|| format!("connecting to {address}"))?;
-        stream.set_nodelay(true).doing(|| format!("connecting to {address}"))?;
+    pub(crate) async fn connect(api: impl Into<Api>) -> Result<Self, BenchError> {
+        let Api { address, tls } = api.into();
+        let doing = move || format!("connecting to {address}");
+        let stream = TcpStream::connect(address).await.doing(doing)?;
+        stream.set_nodelay(true).doing(doing)?;
+        let stream: Pin<Box<dyn Stream>> =
+            if tls { Box::pin(over_tls(stream, doing).await?) } else { Box::pin(stream) };
         Ok(Self { stream, received: Vec::with_capacity(16 * 1024) })
     }
 
-    /// Makes a request and waits for its answer, which is returned with its head. Any but 200 without an error fails.
+    /// Makes a request and waits for its answer, which is returned with its head. Any but success (200 to 209) without an error
+    /// fails.
     pub(crate) async fn ask(&mut self, request: &mut Request) -> Result<&[u8], BenchError> {
-        self.stream.write_all(request.next()).await.doing(|| "making a request".to_owned())?;
+        let doing = || "making a request".to_owned();
+        self.stream.write_all(request.next()).await.doing(doing)?;
+        self.stream.flush().await.doing(doing)?;
         self.received.clear();
         while !is_whole(&self.received) {
             let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
@@ -128,12 +172,20 @@ impl Caller {
         }
         // A batch is answered with 200 even if some of its events failed. No event's data come back in an answer.
         let failed = self.received.windows(8).any(|window| window == br#""error":"#);
-        if failed || !self.received.starts_with(b"HTTP/1.1 200 ") {
+        if failed || !self.received.starts_with(b"HTTP/1.1 20") {
             let text = String::from_utf8_lossy(&self.received).into_owned();
             return Err(BenchError::Faults(format!("an answer that is no success: {text}")));
         }
         Ok(&self.received)
     }
+}
+
+/// TLS with any certificate: what is measured is not the certificate.
+async fn over_tls(stream: TcpStream, doing: impl Fn() -> String) -> Result<impl Stream, BenchError> {
+    let failed = |e: &dyn std::fmt::Display| BenchError::Protocol(format!("{}: {e}", doing()));
+    let config = roomcast_certs::insecure::client_config_accept_any().map_err(|e| failed(&e))?;
+    let name = ServerName::try_from("localhost").map_err(|e| failed(&e))?;
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.doing(&doing)
 }
 
 /// Whether an answer is there to its end: as long as its head says, or in chunks with the last one, which is empty.

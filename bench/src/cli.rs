@@ -48,7 +48,7 @@ enum Command {
     Publish(publish::PublishArgs),
     /// What a publish costs one build of the pod and another, called in turns
     Pair(pair::PairArgs),
-    /// Publishing through Centrifugo, socket.io and pods over the same Redis, in turns, beside bare Redis
+    /// Pods beside Centrifugo, socket.io, nchan, NATS and Mercure, in turns: broadcast to many clients, and publishing over one Redis
     Peers(peers::PeersArgs),
     /// TLS WebSockets and WebTransport sessions in one pod: memory and CPU of each, 50,000 together
     Transports(transports::TransportsArgs),

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// The smallest event that holds number, time and filler.
 pub(crate) const SMALLEST: usize = 80;
@@ -80,6 +81,28 @@ impl Recipe {
         let stamp: Stamp = serde_json::from_str(data).ok()?;
         (self.data(room, stamp) == data).then_some(stamp)
     }
+
+    /// The same where a server may have written the numbers anew: the values are compared.
+    pub(crate) fn check_values(&self, room: u32, data: &str) -> Option<Stamp> {
+        let stamp: Stamp = serde_json::from_str(data).ok()?;
+        let values = |data: &str| serde_json::from_str::<Value>(data).ok();
+        is_same(&values(&self.data(room, stamp))?, &values(data)?).then_some(stamp)
+    }
+}
+
+/// Whether both say the same, whatever their numbers look like: 4.00 and 4.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => one.as_f64() == other.as_f64(),
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| is_same(one, other))
+        }
+        (Value::Object(one), Value::Object(other)) => {
+            let same = |(name, one): (&String, &Value)| other.get(name).is_some_and(|other| is_same(one, other));
+            one.len() == other.len() && one.iter().all(same)
+        }
+        _ => one == other,
+    }
 }
 
 /// SplitMix64: small, good enough to make data that no compressor can guess, the same everywhere.
@@ -127,6 +150,21 @@ mod tests {
         let mut wrong = data.clone();
         wrong.replace_range(tail..=tail, changed);
         assert_eq!(recipe.check(3, &wrong), None);
+    }
+
+    #[test]
+    fn numbers_may_be_written_anew() {
+        let recipe = Recipe { seed: 7, size: 1024 };
+        for n in 0..100 {
+            let stamp = Stamp { n, ..STAMP };
+            let data = recipe.data(3, stamp);
+            assert_eq!(recipe.check_values(3, &data), Some(stamp));
+            assert_eq!(recipe.check_values(3, &data.replace("stop_", "step_")), None);
+        }
+        let values = |text| serde_json::from_str::<Value>(text).expect("JSON");
+        assert!(is_same(&values(r#"{"a":[4.00,52.10]}"#), &values(r#"{"a":[4,52.1]}"#)));
+        assert!(!is_same(&values(r#"{"a":[4.00,52.10]}"#), &values(r#"{"a":[4,52.11]}"#)));
+        assert!(!is_same(&values(r#"{"a":1}"#), &values(r#"{"a":1,"b":1}"#)));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What /proc says about a process and about the kernel, and the one signal that the bench sends. Linux only.
+//! What /proc says about a process and about the kernel, and the two signals that the bench sends. Linux only.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -70,11 +70,39 @@ impl Process {
         Ok(Memory { resident: bytes("VmRSS"), anonymous: bytes("RssAnon") })
     }
 
+    /// The bytes of memory that are its own, with its share of what it has in common with other processes (Pss).
+    pub(crate) fn proportional(&self) -> Result<u64, BenchError> {
+        let path = format!("/proc/{}/smaps_rollup", self.0);
+        let text = fs::read_to_string(&path).doing(|| format!("reading {path} (is the process still running?)"))?;
+        let bytes = kilobytes(&text).get("Pss").map(|kilobytes| kilobytes * 1024);
+        bytes.ok_or_else(|| BenchError::Protocol(format!("{path} has an unknown shape")))
+    }
+
+    /// The processes that it has started and that still run.
+    pub(crate) fn children(&self) -> Vec<Self> {
+        let all = fs::read_dir("/proc").into_iter().flatten().filter_map(Result::ok);
+        let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        let is_child = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            parse_parent(&stat) == Some(self.0)
+        };
+        pids.filter(is_child).map(Self).collect()
+    }
+
     /// Asks it to read its configuration again (SIGHUP).
     pub(crate) fn hang_up(&self) -> Result<(), BenchError> {
+        self.signal(Signal::HUP)
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub(crate) fn kill(&self) -> Result<(), BenchError> {
+        self.signal(Signal::KILL)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), BenchError> {
         let pid = i32::try_from(self.0).ok().and_then(Pid::from_raw);
         let gone = || BenchError::Protocol(format!("there is no process {}", self.0));
-        kill_process(pid.ok_or_else(gone)?, Signal::HUP).doing(|| format!("sending SIGHUP to process {}", self.0))
+        kill_process(pid.ok_or_else(gone)?, signal).doing(|| format!("sending {signal:?} to process {}", self.0))
     }
 
     /// How many threads it has.
@@ -97,6 +125,11 @@ fn schedstat(path: &Path) -> Option<u64> {
 fn parse_ticks(stat: &str) -> Option<u64> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(11);
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+}
+
+/// The parent in `/proc/PID/stat`.
+fn parse_parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// `Name:   123 kB` lines.
@@ -231,6 +264,7 @@ mod tests {
         let stat = "42 (a) b (c)) S 1 42 42 0 -1 4194560 900 0 0 0 150 25 0 0 20 0 3 0 100 1000 20";
         assert_eq!(parse_ticks(stat), Some(175));
         assert_eq!(parse_ticks("42 (a) S 1"), None);
+        assert_eq!((parse_parent(stat), parse_parent("42 (a")), (Some(1), None));
     }
 
     #[test]
@@ -258,6 +292,7 @@ mod tests {
         }
         assert!(used > 5_000_000, "{used} ns of 20 s of spinning");
         assert!(me.memory().expect("status").resident > 1 << 20);
+        assert!(me.proportional().expect("smaps_rollup") > 1 << 18);
         assert!(me.threads() >= 1);
         assert!(me.thread_cpu("no-such-thread").is_err());
     }

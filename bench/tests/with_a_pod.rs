@@ -87,7 +87,9 @@ fn servers_of_others_are_called_in_turns_and_their_logs_hold_what_they_answered(
             return;
         }
     }
-    let found = run("peers --seconds 0.2 --repetitions 1 --callers 4 --crowd 8 --batch 5 --rate 50");
+    let found = run(
+        "peers --part redis --peers centrifugo,socketio --seconds 0.2 --repetitions 1 --callers 4 --crowd 8 --batch 5 --rate 50",
+    );
     let stages = found["stages"].as_array().unwrap();
     assert_eq!(stages.iter().map(|stage| stage["over"].as_str().unwrap()).collect::<Vec<_>>(), ["one", "cluster"]);
     for stage in stages {
@@ -128,6 +130,49 @@ fn rooms_have_members_on_every_pod_and_each_gets_every_event() {
     assert!(number(&found["redis_kib"]) > 0.0 && number(&found["published"]["events_a_call"]) > 1.0, "{found}");
     for cost in ["redis_cpu_us_per_event", "taking_cpu_us_per_event"] {
         assert!(number(&found["published"][cost]) > 0.0, "{cost}: {found}");
+    }
+}
+
+#[test]
+fn servers_of_others_broadcast_in_turns_and_every_client_gets_every_event() {
+    for (program, argument) in [("go", "version"), ("npm", "--version"), ("apt-get", "--version")] {
+        if !has(program, argument) {
+            eprintln!("SKIPPED: {program} is missing, so there are no peers to measure beside: install it");
+            return;
+        }
+    }
+    let found = run(
+        "peers --part broadcast --connections 40 --rooms 8 --room-rate 10 --rooms-rate 40 --broadcast-seconds 0.5 --settle 0 \
+         --repetitions 1 --seconds 0.2 --callers 4",
+    );
+    let races = found["field"].as_array().unwrap();
+    assert_eq!(
+        races.iter().map(|race| race["shape"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["compressed", "plain", "rooms"]
+    );
+    let all =
+        ["roomcast", "centrifugo", "centrifugo GOGC=50", "centrifugo deltas", "socket.io", "nchan", "nats", "mercure"];
+    let bytes = |race: usize, who: usize| {
+        races[race]["standings"][who]["rounds"][0]["single"]["wire_bytes_per_delivery"].as_f64()
+    };
+    for race in races {
+        for (standing, who) in race["standings"].as_array().unwrap().iter().zip(all) {
+            assert_eq!((&standing["who"], &standing["cannot"]), (&who.into(), &Value::Null), "{race}");
+            let round = &standing["rounds"][0];
+            let deliveries = if race["shape"] == "rooms" { 20 * 40 / 8 } else { 40 * 5 };
+            assert_eq!(round["single"]["deliveries"], deliveries, "{standing}");
+            assert_eq!(round["bursts"].is_null(), race["shape"] == "rooms", "{standing}");
+            assert!(round["connects_per_second"].as_f64().unwrap() > 0.0, "{standing}");
+            let published = &round["published"];
+            match (race["shape"].as_str().unwrap(), who) {
+                ("plain", "nats") => assert_eq!(published["Cannot"], "NATS has no HTTP API"),
+                ("plain", _) => assert!(published["Rate"]["per_second"].as_f64().unwrap() > 0.0, "{standing}"),
+                _ => assert!(published.is_null(), "{standing}"),
+            }
+        }
+    }
+    for (who, name) in all.iter().enumerate() {
+        assert!(bytes(0, who).unwrap() < bytes(1, who).unwrap(), "{name} compresses");
     }
 }
 

@@ -2,14 +2,21 @@
 // socket.io has none. An answer comes once the adapter has appended the event, as the answers of the others say it.
 //
 //   node server.mjs PORT [redis://127.0.0.1:6379 [cluster]]
+//   node server.mjs PORT tls '{"port":8443,"deflate":true}' CERTIFICATE KEY
+//
+// With `tls` clients connect to a port of their own over TLS, and there is no Redis.
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import { createAdapter } from '@socket.io/redis-streams-adapter';
 import { createClient, createCluster } from 'redis';
 import { Server } from 'socket.io';
 
 const EVENT = 2;
 const STREAM = 'socket.io';
-const [port, url, kind] = process.argv.slice(2);
+const [port, first, kind, cert, key] = process.argv.slice(2);
+const clients = first === 'tls' ? JSON.parse(kind) : undefined;
+const url = clients ? undefined : first;
 
 const redis = url && (kind === 'cluster' ? createCluster({ rootNodes: [{ url }] }) : createClient({ url }));
 if (redis) {
@@ -18,7 +25,9 @@ if (redis) {
 }
 
 const http = createServer();
-const io = new Server(http, {
+const secure = clients && createSecureServer({ cert: readFileSync(cert), key: readFileSync(key) });
+const io = new Server(secure ?? http, {
+  ...(clients && { perMessageDeflate: clients.deflate }),
   ...(redis && { adapter: createAdapter(redis) }),
   // What keeps the stream's offsets in events, so that a client that comes back gets what it missed.
   connectionStateRecovery: { maxDisconnectionDuration: 5 * 60 * 1000 },
@@ -70,4 +79,5 @@ http.on('request', (request, response) => {
     response.end(text);
   });
 });
+secure?.listen(clients.port, '127.0.0.1');
 http.listen(Number(port), '127.0.0.1');

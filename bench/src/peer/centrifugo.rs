@@ -1,5 +1,5 @@
 //! Centrifugo, configured by `bench/peers/centrifugo/config.json`: history of 1,000 events and 5 minutes with recovery, as the pod's
-//! rooms have it, and its defaults in everything else.
+//! rooms have it, and its defaults in everything else. To many clients it broadcasts without Redis, over TLS.
 
 use std::{net::SocketAddr, path::Path};
 
@@ -8,15 +8,21 @@ use serde_json::{Value, json};
 use super::{
     Backing, Peer, Pending, Program, Publication, body,
     clients::{Clients, Language},
+    contender::{Contender, OverHttp, Running, Site},
     free_address, install, joined,
 };
 use crate::{
     callers::{Caller, NUMBER, Request},
+    dialect::Dialect,
     error::{BenchError, Doing as _},
+    foreign::Foreign,
     process::Process,
 };
 
 const CONFIG: &str = include_str!("../../peers/centrifugo/config.json");
+
+/// What stands before the colon in the name of a room.
+const NAMESPACE: &str = "bench";
 
 /// A running Centrifugo.
 pub(crate) struct Centrifugo {
@@ -38,9 +44,60 @@ impl Centrifugo {
     }
 }
 
+/// How one is set up that broadcasts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tuning {
+    Default,
+    /// Go lets half as much garbage be as is in use, and not as much.
+    Gogc50,
+    /// Events are sent as what they differ in from those before, in Protocol Buffers.
+    Deltas,
+}
+
+/// Starts one that broadcasts; it is built first if it is not there yet.
+pub(crate) async fn contend(site: &Site, deflate: bool, tuning: Tuning) -> Result<Box<dyn Contender>, BenchError> {
+    let program = install::centrifugo().await?.display().to_string();
+    let (address, api) = (free_address()?, free_address()?);
+    let mut config = template()?;
+    config["http_server"] = json!({
+        "address": "127.0.0.1",
+        "port": address.port(),
+        "internal_address": "127.0.0.1",
+        "internal_port": api.port().to_string(),
+        "tls": {"enabled": true, "cert_pem": site.certificate, "key_pem": site.key},
+        "tls_external": true,
+    });
+    config["websocket"] = json!({"compression": deflate});
+    let (name, language) = match tuning {
+        Tuning::Default => ("centrifugo", Foreign::Centrifugo),
+        Tuning::Gogc50 => ("centrifugo GOGC=50", Foreign::Centrifugo),
+        Tuning::Deltas => ("centrifugo deltas", Foreign::CentrifugoDeltas),
+    };
+    // A room's name begins with a namespace, as Centrifugo sees it.
+    let mut rooms = config["channel"]["without_namespace"].take();
+    rooms["name"] = NAMESPACE.into();
+    if tuning == Tuning::Deltas {
+        rooms["allowed_delta_types"] = json!(["fossil"]);
+        rooms["delta_publish"] = true.into();
+    }
+    config["channel"] = json!({"namespaces": [rooms]});
+    let config = site.write("centrifugo.json", &config.to_string(), &[])?;
+    let mut arguments = vec![program, "--config".to_owned(), config.display().to_string()];
+    if tuning == Tuning::Gogc50 {
+        arguments.insert(0, "GOGC=50".to_owned());
+    }
+    let program = Program::start(name, Path::new("env"), &arguments, &site.out, api, post("info", "{}")).await?;
+    let request = |one: &Publication| post("publish", &event(one, ""));
+    OverHttp::start(Running::Program(program), address, Dialect::Foreign(language), api, request).await
+}
+
+fn template() -> Result<Value, BenchError> {
+    let wrong = |e| BenchError::Protocol(format!("bench/peers/centrifugo/config.json is not JSON: {e}"));
+    serde_json::from_str(CONFIG).map_err(wrong)
+}
+
 fn configuration(backing: &Backing, address: SocketAddr) -> Result<Value, BenchError> {
-    let mut config: Value = serde_json::from_str(CONFIG)
-        .map_err(|e| BenchError::Protocol(format!("bench/peers/centrifugo/config.json is not JSON: {e}")))?;
+    let mut config = template()?;
     config["http_server"]["port"] = address.port().into();
     let name = if backing.is_cluster { "cluster_address" } else { "address" };
     let server = backing.url.strip_prefix("redis://").unwrap_or(&backing.url);
@@ -66,8 +123,8 @@ impl Peer for Centrifugo {
         self.address
     }
 
-    fn process(&self) -> Process {
-        self.program.process
+    fn processes(&self) -> Vec<Process> {
+        vec![self.program.process]
     }
 
     fn publish(&self, one: &Publication, once: bool) -> Option<Request> {
@@ -75,16 +132,16 @@ impl Peer for Centrifugo {
         Some(post("publish", &event(one, &key)))
     }
 
-    fn publish_batch(&self, events: &[Publication]) -> Request {
+    fn publish_batch(&self, events: &[Publication]) -> Option<Request> {
         let commands = joined(events, |one| format!(r#"{{"publish":{}}}"#, event(one, "")));
-        post("batch", &format!(r#"{{"commands":[{commands}],"parallel":true}}"#))
+        Some(post("batch", &format!(r#"{{"commands":[{commands}],"parallel":true}}"#)))
     }
 
     fn subscribe<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Clients> {
-        Box::pin(Clients::connect(Language::Centrifugo, self.address, rooms))
+        Box::pin(Clients::connect(Language::Foreign(Foreign::Centrifugo), self.address, rooms))
     }
 
-    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, u64> {
+    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Option<u64>> {
         Box::pin(async move {
             let mut caller = Caller::connect(self.address).await?;
             let mut sum = 0;
@@ -94,7 +151,7 @@ impl Peer for Centrifugo {
                 // What is zero is left out.
                 sum += said["result"]["offset"].as_u64().unwrap_or(0);
             }
-            Ok(sum)
+            Ok(Some(sum))
         })
     }
 

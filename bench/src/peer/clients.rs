@@ -6,7 +6,14 @@ use std::{cell::RefCell, convert::Infallible, net::SocketAddr, rc::Rc, time::Dur
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::timeout};
 
-use crate::{clock, content::Stamp, error::BenchError, plain_websocket::PlainWebSocket, stats::Latencies};
+use crate::{
+    clock,
+    content::Stamp,
+    error::BenchError,
+    foreign::{Foreign, utterance::Utterance},
+    plain_websocket::PlainWebSocket,
+    stats::Latencies,
+};
 
 /// How long joining may take, and what is still on its way at the end.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -15,8 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Language {
     Roomcast,
-    Centrifugo,
-    Socketio,
+    Foreign(Foreign),
 }
 
 /// What a message says.
@@ -33,39 +39,55 @@ enum Heard {
 }
 
 impl Language {
-    fn path(self) -> &'static str {
+    fn path(self, room: &str) -> String {
         match self {
-            Self::Roomcast => "/ws",
-            Self::Centrifugo => "/connection/websocket",
-            Self::Socketio => "/socket.io/?EIO=4&transport=websocket",
+            Self::Roomcast => "/ws".to_owned(),
+            Self::Foreign(language) => language.target(room),
         }
     }
 
     fn subprotocols(self) -> &'static [&'static str] {
         match self {
             Self::Roomcast => &["roomcast.v1"],
-            Self::Centrifugo | Self::Socketio => &[],
+            Self::Foreign(_) => &[],
         }
+    }
+
+    /// Whether a client is in its room once its request is answered.
+    fn joins_by_request(self) -> bool {
+        matches!(self, Self::Foreign(Foreign::Nchan))
     }
 
     /// What a client says first.
     fn hello(self, room: &str) -> Option<String> {
         match self {
             Self::Roomcast => Some(format!(r#"{{"type":"subscribe","room":"{room}"}}"#)),
-            Self::Centrifugo => {
-                Some(format!("{{\"id\":1,\"connect\":{{}}}}\n{{\"id\":2,\"subscribe\":{{\"channel\":\"{room}\"}}}}"))
-            }
-            // The server begins.
-            Self::Socketio => None,
+            Self::Foreign(language) => language.hello(room),
         }
     }
 
-    /// What one message says.
-    fn hear(self, text: &str, room: &str) -> Heard {
+    /// What a message says first, and how much of it that takes.
+    fn hear(self, text: &str, room: &str) -> (usize, Heard) {
         match self {
-            Self::Roomcast => roomcast(text),
-            Self::Centrifugo => centrifugo(text),
-            Self::Socketio => socketio(text, room),
+            Self::Roomcast => (text.len(), roomcast(text)),
+            Self::Foreign(language) => {
+                let (taken, said) = language.first(text.as_bytes(), room).unwrap_or((text.len(), Utterance::Wrong));
+                (taken, said.into())
+            }
+        }
+    }
+}
+
+impl From<Utterance<'_>> for Heard {
+    fn from(said: Utterance<'_>) -> Self {
+        match said {
+            Utterance::Joined => Self::Joined,
+            Utterance::Event(data) => {
+                serde_json::from_str(data).map_or(Self::Wrong, |stamp: Stamp| Self::Events(vec![stamp]))
+            }
+            Utterance::Answer(answer) => Self::Answer(answer),
+            Utterance::Nothing => Self::Nothing,
+            Utterance::Delta(_) | Utterance::Wrong => Self::Wrong,
         }
     }
 }
@@ -84,34 +106,6 @@ fn roomcast(text: &str) -> Heard {
         Some("subscribed") => Heard::Joined,
         Some("events") => events(message["events"].as_array().into_iter().flatten().map(|event| &event["data"])),
         Some("welcome") => Heard::Nothing,
-        _ => Heard::Wrong,
-    }
-}
-
-fn centrifugo(text: &str) -> Heard {
-    let Ok(message) = serde_json::from_str::<Value>(text) else { return Heard::Wrong };
-    if message == serde_json::json!({}) {
-        return Heard::Answer("{}".to_owned());
-    }
-    if message.get("subscribe").is_some() {
-        return Heard::Joined;
-    }
-    match (message.get("connect"), message["push"].get("pub")) {
-        (Some(_), _) => Heard::Nothing,
-        (_, Some(publication)) => events(std::iter::once(&publication["data"])),
-        _ => Heard::Wrong,
-    }
-}
-
-fn socketio(text: &str, room: &str) -> Heard {
-    match text.split_at_checked(2) {
-        // Open, and connected: "0{…}" and "40{…}".
-        Some(("0{", _)) => Heard::Answer("40".to_owned()),
-        Some(("40", _)) => Heard::Answer(format!(r#"420["join","{room}"]"#)),
-        Some(("43", _)) => Heard::Joined,
-        Some(("42", event)) => serde_json::from_str::<Value>(event)
-            .map_or(Heard::Wrong, |event| events(event.as_array().into_iter().flatten().skip(1).take(1))),
-        None if text == "2" => Heard::Answer("3".to_owned()),
         _ => Heard::Wrong,
     }
 }
@@ -140,8 +134,11 @@ impl Clients {
         let mut clients = Self { seen: Rc::clone(&seen), tasks: Vec::new() };
         for room in rooms {
             let client = Client { language, room: room.clone(), next: 0, seen: Rc::clone(&seen) };
-            let socket = PlainWebSocket::connect(address, language.path(), language.subprotocols()).await?;
+            let socket = PlainWebSocket::connect(address, &language.path(room), language.subprotocols()).await?;
             clients.tasks.push(tokio::task::spawn_local(client.run(socket)));
+            if language.joins_by_request() {
+                seen.borrow_mut().joined += 1;
+            }
         }
         clients.until("the answer to a subscription", |seen| seen.joined == rooms.len()).await?;
         Ok(clients)
@@ -202,13 +199,22 @@ impl Client {
         if let Some(hello) = self.language.hello(&self.room) {
             socket.send(&hello).await?;
         }
-        // Centrifugo puts several messages into one, a line each.
-        socket.listen(|text| text.lines().filter_map(|line| self.hear(line)).collect()).await
+        socket.listen(|text| self.hear(text)).await
     }
 
-    /// Takes note of one message; what is to be answered.
-    fn hear(&mut self, text: &str) -> Option<String> {
-        match self.language.hear(text, &self.room) {
+    /// Takes note of a message, which may say several things; what is to be answered.
+    fn hear(&mut self, mut text: &str) -> Vec<String> {
+        let mut answers = Vec::new();
+        while !text.is_empty() {
+            let (taken, heard) = self.language.hear(text, &self.room);
+            answers.extend(self.note(text, heard));
+            text = text.get(taken..).unwrap_or_default();
+        }
+        answers
+    }
+
+    fn note(&mut self, text: &str, heard: Heard) -> Option<String> {
+        match heard {
             Heard::Joined => self.seen.borrow_mut().joined += 1,
             Heard::Events(stamps) => {
                 let now = clock::now();
@@ -242,22 +248,13 @@ mod tests {
     fn each_language_knows_its_events_and_what_else_is_said() {
         let one = || Heard::Events(vec![Stamp { n: 7, t: 9 }]);
         let data = r#"{"n":7,"t":9,"ref":"x"}"#;
-        let said = |language: Language, text: &str| language.hear(text, "a");
+        let said = |language: Language, text: &str| language.hear(text, "a").1;
         let roomcast = format!(r#"{{"type":"events","room":"a","events":[{{"offset":1,"data":{data}}}]}}"#);
         assert_eq!(said(Language::Roomcast, &roomcast), one());
         assert_eq!(said(Language::Roomcast, r#"{"type":"subscribed","room":"a"}"#), Heard::Joined);
         assert_eq!(said(Language::Roomcast, r#"{"type":"gap","room":"a"}"#), Heard::Wrong);
-        let centrifugo = format!(r#"{{"push":{{"channel":"a","pub":{{"data":{data},"offset":1}}}}}}"#);
-        assert_eq!(said(Language::Centrifugo, &centrifugo), one());
-        assert_eq!(said(Language::Centrifugo, r#"{"id":2,"subscribe":{"epoch":"x"}}"#), Heard::Joined);
-        assert_eq!(said(Language::Centrifugo, "{}"), Heard::Answer("{}".to_owned()));
-        assert_eq!(said(Language::Centrifugo, r#"{"id":2,"error":{"code":103}}"#), Heard::Wrong);
         let socketio = format!(r#"42["event",{data},"1-0"]"#);
-        assert_eq!(said(Language::Socketio, &socketio), one());
-        assert_eq!(said(Language::Socketio, r#"0{"sid":"x"}"#), Heard::Answer("40".to_owned()));
-        assert_eq!(said(Language::Socketio, r#"40{"sid":"x"}"#), Heard::Answer(r#"420["join","a"]"#.to_owned()));
-        assert_eq!(said(Language::Socketio, "430[]"), Heard::Joined);
-        assert_eq!(said(Language::Socketio, "2"), Heard::Answer("3".to_owned()));
-        assert_eq!(said(Language::Socketio, "44{}"), Heard::Wrong);
+        assert_eq!(said(Language::Foreign(Foreign::Socketio), &socketio), one());
+        assert_eq!(said(Language::Foreign(Foreign::Socketio), r#"42["event",{}]"#), Heard::Wrong);
     }
 }

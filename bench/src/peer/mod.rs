@@ -8,14 +8,18 @@ use std::{future::Future, net::SocketAddr, path::Path, pin::Pin, time::Duration}
 use tokio::process::Child;
 
 use crate::{
-    callers::{Caller, Request},
+    callers::{Api, Caller, Request},
     error::{BenchError, Doing as _},
     process::Process,
 };
 
 pub(crate) mod centrifugo;
 pub(crate) mod clients;
+pub(crate) mod contender;
 pub(crate) mod install;
+pub(crate) mod mercure;
+pub(crate) mod nats;
+pub(crate) mod nchan;
 pub(crate) mod roomcast;
 pub(crate) mod socketio;
 
@@ -49,20 +53,20 @@ pub(crate) trait Peer {
     /// Where its API is.
     fn api(&self) -> SocketAddr;
 
-    /// Its process: processor time and memory.
-    fn process(&self) -> Process;
+    /// Its processes: processor time and memory.
+    fn processes(&self) -> Vec<Process>;
 
     /// The request that publishes one event. `once`: with an idempotency key that is new each time; `None`: it knows none.
     fn publish(&self, event: &Publication, once: bool) -> Option<Request>;
 
-    /// The request that publishes many.
-    fn publish_batch(&self, events: &[Publication]) -> Request;
+    /// The request that publishes many; `None`: it takes one at a time.
+    fn publish_batch(&self, events: &[Publication]) -> Option<Request>;
 
     /// Connects a client that subscribes to each of these rooms, one connection a room. Needs a `LocalSet`.
     fn subscribe<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, clients::Clients>;
 
-    /// How many events its logs of these rooms have had since they began, as it says itself or its Redis does.
-    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, u64>;
+    /// How many events its logs of these rooms have had since they began, as it says itself or its Redis does; `None`: neither says it.
+    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Option<u64>>;
 
     /// Adds what it logged last to an error, if it has ended.
     fn explain(&mut self, error: BenchError) -> BenchError;
@@ -83,17 +87,29 @@ impl Program {
         program: &Path,
         arguments: &[String],
         out: &Path,
-        api: SocketAddr,
+        api: impl Into<Api>,
         mut probe: Request,
     ) -> Result<Self, BenchError> {
-        let log = out.join(format!("{name}.log"));
+        let api = api.into();
+        let probe = async || Caller::connect(api).await?.ask(&mut probe).await.map(drop);
+        Self::start_until(name, program, arguments, out, probe).await
+    }
+
+    /// Starts it, and waits until `probe` succeeds.
+    async fn start_until(
+        name: &'static str,
+        program: &Path,
+        arguments: &[String],
+        out: &Path,
+        mut probe: impl AsyncFnMut() -> Result<(), BenchError>,
+    ) -> Result<Self, BenchError> {
+        let log = out.join(format!("{}.log", name.replace(' ', "-")));
         let child = crate::child::start_program(program, arguments, &log)?;
         let process = Process::new(child.id().unwrap_or(0));
         let mut started = Self { name, child, log, process };
         let begun = std::time::Instant::now();
         loop {
-            let answered = async { Caller::connect(api).await?.ask(&mut probe).await.map(drop) }.await;
-            let Err(error) = answered else { return Ok(started) };
+            let Err(error) = probe().await else { return Ok(started) };
             if begun.elapsed() > READY || started.child.try_wait().is_ok_and(|ended| ended.is_some()) {
                 return Err(started.explain(error));
             }

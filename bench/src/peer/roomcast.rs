@@ -5,11 +5,13 @@ use std::{net::SocketAddr, path::Path};
 use super::{
     Backing, Peer, Pending, Publication, body,
     clients::{Clients, Language},
+    contender::{Contender, OverHttp, Running, Site},
     joined,
 };
 use crate::{
     arguments::PodArgs,
     callers::{Caller, NUMBER, Request, request},
+    dialect::Dialect,
     error::{BenchError, Doing as _},
     pod::Pod,
     process::Process,
@@ -52,6 +54,18 @@ impl Roomcast {
     }
 }
 
+/// Starts one that broadcasts.
+pub(crate) async fn contend(site: &Site, args: &PodArgs, clients: usize) -> Result<Box<dyn Contender>, BenchError> {
+    let mut args = args.clone();
+    for (flag, file) in [("--cert", &site.certificate), ("--key", &site.key)] {
+        args.pod_arg.extend([flag.to_owned(), file.display().to_string()]);
+    }
+    let pod = Pod::open(&args, clients.into(), &site.out).await?;
+    let (address, api, key) = (pod.address, pod.internal(), pod.api_key().to_owned());
+    let request = move |one: &Publication| request("/api/publish", &key, &event(one, ""));
+    OverHttp::start(Running::Pod(Box::new(pod)), address, Dialect::Native, api, request).await
+}
+
 /// An event as the API takes it.
 fn event(event: &Publication, more: &str) -> String {
     let Publication { room, data } = event;
@@ -67,8 +81,8 @@ impl Peer for Roomcast {
         self.pod.internal()
     }
 
-    fn process(&self) -> Process {
-        self.process
+    fn processes(&self) -> Vec<Process> {
+        vec![self.process]
     }
 
     fn publish(&self, one: &Publication, once: bool) -> Option<Request> {
@@ -76,16 +90,16 @@ impl Peer for Roomcast {
         Some(request("/api/publish", self.pod.api_key(), &event(one, &key)))
     }
 
-    fn publish_batch(&self, events: &[Publication]) -> Request {
+    fn publish_batch(&self, events: &[Publication]) -> Option<Request> {
         let all = joined(events, |one| event(one, ""));
-        request("/api/broadcast", self.pod.api_key(), &format!(r#"{{"publications":[{all}]}}"#))
+        Some(request("/api/broadcast", self.pod.api_key(), &format!(r#"{{"publications":[{all}]}}"#)))
     }
 
     fn subscribe<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Clients> {
         Box::pin(Clients::connect(Language::Roomcast, self.plain, rooms))
     }
 
-    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, u64> {
+    fn appended<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Option<u64>> {
         Box::pin(async move {
             let mut caller = Caller::connect(self.api()).await?;
             let mut sum = 0;
@@ -96,7 +110,7 @@ impl Peer for Roomcast {
                 let offset = said["position"]["offset"].as_u64();
                 sum += offset.ok_or_else(|| BenchError::Protocol(format!("no position of {room}: {said}")))?;
             }
-            Ok(sum)
+            Ok(Some(sum))
         })
     }
 

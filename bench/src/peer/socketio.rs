@@ -1,17 +1,21 @@
 //! socket.io on Node with its Redis Streams adapter, behind the HTTP API of `bench/peers/socketio/server.mjs`.
 //!
-//! It has one log for all rooms, on one master, and no idempotency keys.
+//! It has one log for all rooms, on one master, and no idempotency keys. To many clients it broadcasts without Redis, over TLS, with the
+//! adapter that it has by itself.
 
 use std::{net::SocketAddr, path::Path};
 
 use super::{
     Backing, Peer, Pending, Program, Publication, body,
     clients::{Clients, Language},
+    contender::{Contender, OverHttp, Running, Site},
     free_address, install, joined,
 };
 use crate::{
     callers::{Caller, Request},
+    dialect::Dialect,
     error::BenchError,
+    foreign::Foreign,
     process::Process,
 };
 
@@ -35,6 +39,20 @@ impl Socketio {
     }
 }
 
+/// Starts one that broadcasts; it is installed first if it is not there yet.
+pub(crate) async fn contend(site: &Site, deflate: bool) -> Result<Box<dyn Contender>, BenchError> {
+    let (node, server) = install::socketio().await?;
+    let (address, api) = (free_address()?, free_address()?);
+    let files = [&site.certificate, &site.key].map(|file| file.display().to_string());
+    let [certificate, key] = files;
+    let clients = format!("{{\"port\":{},\"deflate\":{deflate}}}", address.port());
+    let arguments = [server.display().to_string(), api.port().to_string(), "tls".to_owned(), clients, certificate, key];
+    let probe = post("/publish", r#"{"room":"first","data":{}}"#);
+    let program = Program::start("socketio", &node, &arguments, &site.out, api, probe).await?;
+    let (dialect, request) = (Dialect::Foreign(Foreign::Socketio), |one: &Publication| post("/publish", &event(one)));
+    OverHttp::start(Running::Program(program), address, dialect, api, request).await
+}
+
 fn post(path: &str, body: &str) -> Request {
     Request::new("POST", path, "none", body)
 }
@@ -53,27 +71,28 @@ impl Peer for Socketio {
         self.address
     }
 
-    fn process(&self) -> Process {
-        self.program.process
+    fn processes(&self) -> Vec<Process> {
+        vec![self.program.process]
     }
 
     fn publish(&self, one: &Publication, once: bool) -> Option<Request> {
         (!once).then(|| post("/publish", &event(one)))
     }
 
-    fn publish_batch(&self, events: &[Publication]) -> Request {
-        post("/batch", &format!("[{}]", joined(events, event)))
+    fn publish_batch(&self, events: &[Publication]) -> Option<Request> {
+        Some(post("/batch", &format!("[{}]", joined(events, event))))
     }
 
     fn subscribe<'a>(&'a self, rooms: &'a [String]) -> Pending<'a, Clients> {
-        Box::pin(Clients::connect(Language::Socketio, self.address, rooms))
+        Box::pin(Clients::connect(Language::Foreign(Foreign::Socketio), self.address, rooms))
     }
 
-    fn appended<'a>(&'a self, _: &'a [String]) -> Pending<'a, u64> {
+    fn appended<'a>(&'a self, _: &'a [String]) -> Pending<'a, Option<u64>> {
         Box::pin(async move {
             let mut caller = Caller::connect(self.address).await?;
             let said = body(caller.ask(&mut post("/appended", "")).await?)?;
-            said["appended"].as_u64().ok_or_else(|| BenchError::Protocol(format!("no number of events: {said}")))
+            let appended = said["appended"].as_u64();
+            appended.map(Some).ok_or_else(|| BenchError::Protocol(format!("no number of events: {said}")))
         })
     }
 

@@ -2,19 +2,26 @@
 //!
 //! ```text
 //! Opening ──▶ Subscribing ──▶ Member       the pod
-//! Opening ─────────────────▶ Member        the floor, which has no rooms
+//! Opening ─────────────────▶ Member        the floor, which has no rooms, and servers whose rooms stand in the request
 //! ```
 
 use std::rc::Rc;
 
 use super::{
     control::Target,
-    frames::{Batch, Said, parse},
+    frames::{Batch, Said, parse, start},
     tally::Tally,
     trips,
     websocket::{Hear, Link, Shared},
 };
-use crate::{content::Recipe, dialect::Dialect, edge::Ready, error::BenchError, verify::Tracker};
+use crate::{
+    content::{Recipe, Stamp},
+    dialect::{Dialect, room_name},
+    edge::Ready,
+    error::BenchError,
+    foreign::{Foreign, fossil, utterance::Utterance},
+    verify::Tracker,
+};
 
 /// How far a connection is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +44,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// What it has received.
     pub(super) tracker: Tracker,
+    /// Of a stream whose cuts mean nothing: what is not whole yet.
+    pub(super) pending: Vec<u8>,
     /// When it was started, on the monotonic clock.
     pub(super) started: u64,
     /// Whether it will subscribe once it is open.
@@ -59,6 +68,7 @@ impl Connection {
             dialect: self.dialect,
             stage: &mut self.stage,
             tracker: &mut self.tracker,
+            pending: &mut self.pending,
             tally,
             recipe,
             ended: None,
@@ -79,8 +89,9 @@ impl Connection {
         if self.stage == Stage::Opening && self.link.is_open() && !self.dialect.is_socketio() {
             match tally.target {
                 Target::Pod if self.subscribes => {
-                    self.stage = Stage::Subscribing;
-                    for message in self.dialect.subscribe(self.room) {
+                    let messages = self.dialect.subscribe(self.room);
+                    self.stage = if messages.is_empty() { Stage::Member } else { Stage::Subscribing };
+                    for message in messages {
                         self.link.send(message.as_bytes(), shared)?;
                     }
                 }
@@ -97,6 +108,7 @@ struct Member<'a> {
     dialect: Dialect,
     stage: &'a mut Stage,
     tracker: &'a mut Tracker,
+    pending: &'a mut Vec<u8>,
     tally: &'a mut Tally,
     recipe: &'a Recipe,
     ended: Option<String>,
@@ -120,8 +132,80 @@ impl Member<'_> {
     fn parse(&self, message: &str) -> Said {
         match self.dialect {
             Dialect::Trips => trips::parse(message, self.room, self.recipe),
-            Dialect::Native | Dialect::Socketio | Dialect::LivePolls => parse(message, self.room, self.recipe),
+            Dialect::Native | Dialect::Socketio | Dialect::LivePolls | Dialect::Foreign(_) => {
+                parse(message, self.room, self.recipe)
+            }
         }
+    }
+
+    /// Takes what a server of others sent; what is not whole waits.
+    fn foreign(&mut self, language: Foreign, bytes: &[u8]) {
+        let mut pending = std::mem::take(self.pending);
+        let mut rest = if pending.is_empty() {
+            bytes
+        } else {
+            pending.extend_from_slice(bytes);
+            &pending
+        };
+        let room = room_name(self.room);
+        while !rest.is_empty() && self.ended.is_none() {
+            // JSON and operations say where they end: what begins with a known one is that one.
+            let known = self.tally.known(self.room).recognise(rest);
+            let taken = if let Some((length, batch)) = known {
+                self.batch(&batch);
+                length
+            } else {
+                let Some((length, said)) = language.first(rest, &room) else { break };
+                self.utterance(language, &rest[..length], said);
+                length
+            };
+            rest = &rest[taken..];
+        }
+        *self.pending = rest.to_vec();
+    }
+
+    fn utterance(&mut self, language: Foreign, bytes: &[u8], said: Utterance<'_>) {
+        match said {
+            Utterance::Joined => {
+                // The rooms are new.
+                self.tracker.subscribed(0);
+                *self.stage = Stage::Member;
+            }
+            Utterance::Event(data) => self.event(language, bytes, data),
+            Utterance::Delta(delta) => {
+                let base = self.tally.known(self.room).data(self.tracker.position());
+                let data = base.and_then(|base| String::from_utf8(fossil::apply(base.as_bytes(), delta)?).ok());
+                match data {
+                    Some(data) => self.event(language, bytes, &data),
+                    None => self.ended = Some("a delta does not fit the event before".to_owned()),
+                }
+            }
+            Utterance::Answer(answer) => self.says.push(answer.into_bytes()),
+            Utterance::Nothing => {}
+            Utterance::Wrong => {
+                self.ended = Some(format!("the server said: {}", start(&String::from_utf8_lossy(bytes))))
+            }
+        }
+    }
+
+    /// An event of a server of others: where it stands is what its data say, since not all of them number events.
+    fn event(&mut self, language: Foreign, bytes: &[u8], data: &str) {
+        let Ok(Stamp { n, .. }) = serde_json::from_str(data) else {
+            self.ended = Some(format!("the server said: {}", start(data)));
+            return;
+        };
+        let stamp = match language {
+            // Node reads and writes the data.
+            Foreign::Socketio => self.recipe.check_values(self.room, data),
+            _ => self.recipe.check(self.room, data),
+        };
+        let batch = Rc::new(Batch { after: n, offset: n + 1, events: vec![(n + 1, stamp)], collapsed: Vec::new() });
+        let known = self.tally.known(self.room);
+        known.remember(bytes, &batch);
+        if language == Foreign::CentrifugoDeltas {
+            known.remember_data(n + 1, data);
+        }
+        self.batch(&batch);
     }
 }
 
@@ -133,11 +217,19 @@ impl Hear for Member<'_> {
     }
 
     fn text(&mut self, message: &str, frame: Option<&[u8]>) {
+        if let Dialect::Foreign(language) = self.dialect {
+            return self.foreign(language, message.as_bytes());
+        }
+        // Where frames differ from connection to connection, what they say does not.
+        if frame.is_none()
+            && let Some((length, batch)) = self.tally.known(self.room).recognise(message.as_bytes())
+            && length == message.len()
+        {
+            return self.batch(&batch);
+        }
         match self.parse(message) {
             Said::Batch(batch) => {
-                if let Some(frame) = frame {
-                    self.tally.known(self.room).remember(frame, &Rc::clone(&batch));
-                }
+                self.tally.known(self.room).remember(frame.unwrap_or(message.as_bytes()), &batch);
                 self.batch(&batch);
             }
             Said::Subscribed(offset) => {
@@ -161,6 +253,12 @@ impl Hear for Member<'_> {
             }
             Said::Other => {}
             Said::Wrong(what) => self.ended = Some(format!("the server said: {what}")),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        if let Dialect::Foreign(language) = self.dialect {
+            self.foreign(language, bytes);
         }
     }
 

@@ -73,6 +73,11 @@ impl Join {
         }
     }
 
+    /// The room of connection `index`.
+    pub(super) fn room(&self, index: usize) -> u32 {
+        self.first_room + u32::try_from(index % self.rooms.max(1) as usize).unwrap_or(0)
+    }
+
     /// The same in another dialect.
     pub(crate) fn speaking(self, dialect: Dialect) -> Self {
         Self { path: dialect.target(), dialect, ..self }

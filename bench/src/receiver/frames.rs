@@ -155,11 +155,13 @@ pub(super) fn start(text: &str) -> String {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     frames: VecDeque<(Box<[u8]>, Rc<Batch>)>,
+    /// The data of events to which deltas refer, by their offsets.
+    data: VecDeque<(u64, Box<str>)>,
 }
 
 impl Known {
     /// How many frames a connection may be behind the newest and still be recognised cheaply.
-    const KEPT: usize = 4;
+    const KEPT: usize = 16;
 
     /// The frame that `plaintext` begins with, if it is one of those, and its length.
     pub(super) fn recognise(&self, plaintext: &[u8]) -> Option<(usize, Rc<Batch>)> {
@@ -172,6 +174,17 @@ impl Known {
     pub(super) fn remember(&mut self, bytes: &[u8], batch: &Rc<Batch>) {
         self.frames.truncate(Self::KEPT - 1);
         self.frames.push_front((bytes.into(), Rc::clone(batch)));
+    }
+
+    /// The data of the event with this offset, if it is one of the last.
+    pub(super) fn data(&self, offset: u64) -> Option<&str> {
+        self.data.iter().find(|(known, _)| *known == offset).map(|(_, data)| &**data)
+    }
+
+    /// Keeps an event's data in place of the oldest.
+    pub(super) fn remember_data(&mut self, offset: u64, data: &str) {
+        self.data.truncate(Self::KEPT - 1);
+        self.data.push_front((offset, data.into()));
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
 
 mod connection;
 pub(crate) mod control;
+mod event_stream;
 mod frames;
 mod orders;
 pub(crate) mod pairs;
@@ -181,12 +182,12 @@ impl Receiver {
             .registry()
             .register(link.socket(), Token(entry.key()), Interest::WRITABLE)
             .doing(|| "watching a connection".to_owned())?;
-        let room = join.first_room + u32::try_from(index % join.rooms.max(1) as usize).unwrap_or(0);
         let connection = Connection {
             link,
-            room,
+            room: join.room(index),
             stage: Stage::Opening,
             tracker: Tracker::default(),
+            pending: Vec::new(),
             started: clock::now(),
             subscribes: !matches!(stay, Stay::UntilOpen),
             dialect: join.dialect,

@@ -1,4 +1,5 @@
-//! WebSocket over TLS, the client's side: bytes of a socket to messages, and back.
+//! WebSocket over TLS, the client's side: bytes of a socket to messages, and back. Or a stream of server-sent events, which has
+//! no way back.
 //!
 //! This file is the receivers' seam for transports: another one is another file with the same [`Link::ready`] and
 //! [`Link::send`]. Owns the socket, the TLS session and the reader; never knows what a message means.
@@ -17,7 +18,7 @@ use roomcast_websocket::{
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerName};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{control::Join, frames::whole_frame};
+use super::{control::Join, event_stream::EventStream, frames::whole_frame};
 use crate::{
     edge::{Drain, Ready},
     error::{BenchError, Doing as _},
@@ -26,6 +27,8 @@ use crate::{
 /// What all connections of a receiver share: buffers, and the two compressors.
 pub(super) struct Shared {
     plaintext: Vec<u8>,
+    /// What streams of events say.
+    events: Vec<u8>,
     inflater: Inflater,
     deflater: Deflater,
     limits: MessageLimits,
@@ -37,6 +40,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         Self {
             plaintext: vec![0; 32 << 10],
+            events: Vec::new(),
             inflater: Inflater::new(),
             deflater: Deflater::new(Deflater::DEFAULT_LEVEL, 15),
             limits: MessageLimits { max_message: 16 << 20, max_fragments: 1024 },
@@ -56,8 +60,10 @@ pub(super) trait Hear {
     /// Plaintext at a message's boundary: the length of the frame that it begins with, if that is known already and
     /// need not be read again.
     fn recognise(&mut self, plaintext: &[u8]) -> Option<usize>;
-    /// A text message; with its frame's bytes, if it came as one whole frame.
+    /// A text message; with its frame's bytes, if it came as one whole frame that means the same on every connection.
     fn text(&mut self, message: &str, frame: Option<&[u8]>);
+    /// A binary message, or bytes of a stream of events.
+    fn bytes(&mut self, bytes: &[u8]);
     /// A ping, which is answered.
     fn ping(&mut self);
     /// The server closes, with this code and reason.
@@ -70,6 +76,8 @@ enum Stage {
     Opening { connected: bool, request: Box<ClientHandshake>, answer: Vec<u8> },
     /// Messages go both ways.
     Open,
+    /// Events come as soon as the head of the answer has.
+    Events { connected: bool, stream: Box<EventStream> },
 }
 
 /// One connection.
@@ -95,14 +103,22 @@ impl Link {
         let offer =
             Offer { server_no_context_takeover: !join.takeover, client_no_context_takeover: true, ..Offer::default() };
         let host = format!("{}:{}", join.host, join.address.port());
-        let protocols = join.dialect.subprotocols();
-        let request = Box::new(ClientHandshake::new(&host, &join.path, protocols, join.deflate.then_some(offer), &[]));
+        let target = join.dialect.target_of(join.room(index)).unwrap_or_else(|| join.path.clone());
         // rustls keeps it until the handshake lets it go.
-        tls.writer().write_all(request.request()).doing(|| "writing the request".to_owned())?;
+        let mut write = |request: &[u8]| tls.writer().write_all(request).doing(|| "writing the request".to_owned());
+        let stage = if join.dialect.is_event_stream() {
+            write(&EventStream::request(&host, &target, join.deflate))?;
+            Stage::Events { connected: false, stream: Box::new(EventStream::new()) }
+        } else {
+            let (protocols, offer) = (join.dialect.subprotocols(), join.deflate.then_some(offer));
+            let request = Box::new(ClientHandshake::new(&host, &target, protocols, offer, &[]));
+            write(request.request())?;
+            Stage::Opening { connected: false, request, answer: Vec::new() }
+        };
         Ok(Self {
             socket,
             tls,
-            stage: Stage::Opening { connected: false, request, answer: Vec::new() },
+            stage,
             reader: Reader::new(Role::Client, false),
             deflate: false,
             inflater: join.takeover.then(|| Box::new(Inflater::with_takeover())),
@@ -118,16 +134,20 @@ impl Link {
     /// What the socket waits for, if that has changed since it was last asked.
     pub(super) fn new_interest(&mut self) -> Option<Interest> {
         let interest = match self.stage {
-            Stage::Opening { connected: false, .. } => Interest::WRITABLE,
+            Stage::Opening { connected: false, .. } | Stage::Events { connected: false, .. } => Interest::WRITABLE,
             _ if self.tls.wants_write() => Interest::READABLE | Interest::WRITABLE,
             _ => Interest::READABLE,
         };
         (interest != std::mem::replace(&mut self.interest, interest)).then_some(interest)
     }
 
-    /// Whether messages go both ways.
+    /// Whether messages go both ways, or events come.
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Open)
+        match &self.stage {
+            Stage::Opening { .. } => false,
+            Stage::Open => true,
+            Stage::Events { stream, .. } => stream.is_open(),
+        }
     }
 
     /// The TLS cipher suite.
@@ -136,9 +156,9 @@ impl Link {
         suite.map_or_else(|| "none".to_owned(), |suite| format!("{:?}", suite.suite()))
     }
 
-    /// Whether permessage-deflate was agreed.
+    /// Whether permessage-deflate was agreed, or the events are compressed.
     pub(super) fn deflate(&self) -> bool {
-        self.deflate
+        matches!(&self.stage, Stage::Events { stream, .. } if stream.is_compressed()) || self.deflate
     }
 
     /// Whether TLS resumed an earlier session.
@@ -153,7 +173,9 @@ impl Link {
         shared: &mut Shared,
         hear: &mut dyn Hear,
     ) -> Result<usize, BenchError> {
-        if let Stage::Opening { connected: connected @ false, .. } = &mut self.stage {
+        if let Stage::Opening { connected: connected @ false, .. }
+        | Stage::Events { connected: connected @ false, .. } = &mut self.stage
+        {
             if let Some(error) = self.socket.take_error().doing(|| "asking for a socket's error".to_owned())? {
                 return Err(error).doing(|| "connecting".to_owned());
             }
@@ -235,6 +257,12 @@ impl Link {
     fn plaintext(&mut self, plaintext: &mut [u8], shared: &mut Shared, hear: &mut dyn Hear) -> Result<(), BenchError> {
         match &mut self.stage {
             Stage::Open => self.frames(plaintext, shared, hear),
+            Stage::Events { stream, .. } => {
+                shared.events.clear();
+                stream.take(plaintext, &mut shared.events)?;
+                hear.bytes(&shared.events);
+                Ok(())
+            }
             Stage::Opening { request, answer, .. } => {
                 answer.extend_from_slice(plaintext);
                 let refused = |e| BenchError::Protocol(format!("the WebSocket was refused: {e}"));
@@ -262,7 +290,7 @@ impl Link {
             };
             let (frame, rest) = bytes.split_at_mut(length);
             // A server's frames are not masked: reading leaves the bytes as they are, so they can be kept.
-            let kept = whole.then(|| frame.to_vec());
+            let kept = (whole && self.inflater.is_none()).then(|| frame.to_vec());
             let mut pongs = Vec::new();
             let Shared { inflater, limits, .. } = shared;
             let inflater = self.inflater.as_deref_mut().unwrap_or(inflater);
@@ -274,7 +302,8 @@ impl Link {
                         hear.ping();
                     }
                     Incoming::Close(reason) => hear.close(reason),
-                    Incoming::Binary(_) | Incoming::Pong(_) => {}
+                    Incoming::Binary(bytes) => hear.bytes(bytes),
+                    Incoming::Pong(_) => {}
                 }
                 ControlFlow::Continue(())
             });

@@ -1,4 +1,5 @@
-//! The field, side by side: pods of two builds and servers of others publish over the same Redis, in turns, beside bare Redis.
+//! The field, side by side: pods of two builds and servers of others broadcast to many clients over TLS, each alone, in turns; then they
+//! publish over the same Redis, in turns, beside bare Redis.
 
 use std::path::{Path, PathBuf};
 
@@ -10,37 +11,49 @@ use crate::{
     arguments::{OutputArgs, PodArgs},
     content::{Recipe, SMALLEST},
     error::{BenchError, Doing as _},
-    peer::{Backing, Peer, centrifugo::Centrifugo, roomcast::Roomcast, socketio::Socketio},
+    peer::{Backing, Peer, centrifugo::Centrifugo, nchan::Nchan, roomcast::Roomcast, socketio::Socketio},
     plot::Plot,
     report::{self, judge},
 };
 
 mod bars;
+mod field;
+mod field_tables;
+mod kind;
 mod load;
 mod outcome;
 mod rates;
 mod sides;
 mod slow;
 mod tables;
+mod turn;
 
+use field::{FieldArgs, Race, Run};
+use kind::Kind;
 use load::{Load, Loads};
 use outcome::{Outcome, Stage};
 use sides::{EMBEDDED, Over, REFERENCE, THIS};
 
-/// Which servers of others are measured.
+/// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
-    Centrifugo,
-    Socketio,
+enum Half {
+    /// The broadcast to many clients, without Redis
+    Broadcast,
+    /// Publishing over Redis
+    Redis,
 }
 
-/// Publishes through Centrifugo, socket.io and pods that share a Redis with history on, in turns, beside bare Redis: what it costs
-/// Redis and the server, how many a second, and how long it takes at a low rate. Gets the servers that are not there yet (Go and npm
-/// do that). See bench/README.md.
+/// Sets pods beside servers of others, in turns. First each broadcasts to thousands of clients over TLS, alone on the machine: memory,
+/// connects, CPU and bytes a delivery, how long it takes, publishes a second. Then those that can share a Redis publish over it with
+/// history on, beside bare Redis: what it costs Redis and the server, how many a second, and how long it takes at a low rate. Gets the
+/// servers that are not there yet (Go, npm and apt-get do that). See bench/README.md.
 #[derive(Debug, Args)]
 pub(crate) struct PeersArgs {
+    /// What is measured
+    #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', default_values = ["broadcast", "redis"], value_name = "PART")]
+    part: Vec<Half>,
     /// The servers of others
-    #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', default_values = ["centrifugo", "socketio"], value_name = "NAME")]
+    #[arg(long, value_enum, num_args = 1.., value_delimiter = ',', default_values = ["centrifugo", "centrifugo-gogc50", "centrifugo-deltas", "socketio", "nchan", "nats", "mercure"], value_name = "NAME")]
     peers: Vec<Kind>,
     /// A pod of another build, measured as well
     #[arg(long, value_name = "FILE")]
@@ -70,6 +83,8 @@ pub(crate) struct PeersArgs {
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=100))]
     repetitions: u16,
     #[command(flatten)]
+    field: FieldArgs,
+    #[command(flatten)]
     pod: PodArgs,
     #[command(flatten)]
     output: OutputArgs,
@@ -87,13 +102,23 @@ pub(crate) async fn run(args: &PeersArgs) -> Result<(), BenchError> {
         return Err(BenchError::Usage(format!("--seconds {}: above 0 and at most 600", args.seconds)));
     }
     super::schedule::Schedule::new(args.rate, args.seconds)?;
+    args.field.check()?;
     let out = report::directory(&args.output)?;
+    let mut field = Vec::new();
+    if args.part.contains(&Half::Broadcast) {
+        field = broadcast(args, &out).await?;
+    }
     let mut stages = Vec::new();
-    for over in &args.over {
-        stages.push(LocalSet::new().run_until(stage(args, *over, &out)).await?);
+    if args.part.contains(&Half::Redis) {
+        for (name, why) in args.peers.iter().filter_map(|kind| Some((kind.name(), kind.without_redis()?))) {
+            println!("{name} does not publish over Redis: {why}");
+        }
+        for over in &args.over {
+            stages.push(LocalSet::new().run_until(stage(args, *over, &out)).await?);
+        }
     }
     let loads = args.loads();
-    let outcome = Outcome { event_bytes: args.size, loads, seconds: args.seconds, rate: args.rate, stages };
+    let outcome = Outcome { event_bytes: args.size, loads, seconds: args.seconds, rate: args.rate, field, stages };
     for stage in &outcome.stages {
         println!("\n{}\n{}\n{}", tables::rates(stage, &loads), tables::slow(stage), tables::bars(stage));
     }
@@ -108,6 +133,23 @@ impl PeersArgs {
     fn loads(&self) -> Loads {
         Loads { callers: self.callers, crowd: self.crowd, batch: self.batch }
     }
+}
+
+/// Each alone, without Redis.
+async fn broadcast(args: &PeersArgs, out: &Path) -> Result<Vec<Race>, BenchError> {
+    let run = Run {
+        pod: &args.pod,
+        reference: args.reference.as_deref(),
+        peers: &args.peers,
+        callers: args.callers,
+        seconds: args.seconds,
+        repetitions: args.repetitions,
+    };
+    let field = LocalSet::new().run_until(field::measure(&args.field, &run, out)).await?;
+    for race in &field {
+        println!("\n{}", field_tables::race(race));
+    }
+    Ok(field)
 }
 
 /// All that share one Redis, and the pod that needs none.
@@ -141,6 +183,9 @@ async fn start(args: &PeersArgs, backing: &Backing, out: &Path) -> Result<Vec<Bo
     if args.peers.contains(&Kind::Socketio) {
         peers.push(Box::new(Socketio::start(backing, out).await?));
     }
+    if args.peers.contains(&Kind::Nchan) {
+        peers.push(Box::new(Nchan::start(backing, out).await?));
+    }
     Ok(peers)
 }
 
@@ -156,21 +201,24 @@ async fn measure(
     let mut slow = Vec::new();
     let schedule = super::schedule::Schedule::new(args.rate, args.seconds)?;
     slow::measure(schedule, recipe, args.repetitions, peers, &mut slow).await?;
-    let resident = |peer: &dyn Peer| Ok((peer.name().to_owned(), peer.process().memory()?.resident as f64 / 1048576.0));
+    let resident = |peer: &dyn Peer| {
+        let all =
+            peer.processes().iter().map(|process| Ok(process.memory()?.resident)).sum::<Result<u64, BenchError>>()?;
+        Ok((peer.name().to_owned(), all as f64 / 1048576.0))
+    };
     let resident_mib = peers.iter().map(|peer| resident(peer.as_ref())).collect::<Result<_, BenchError>>()?;
     let bars = bars::of(over, &cells, &slow, args.loads());
     Ok(Stage { over, idle_redis_ms_per_second: idle * 1e3, cells, slow, resident_mib, bars })
 }
 
 fn plot(outcome: &Outcome) -> Plot {
-    let stage = outcome.stages.last();
-    let cells = stage.into_iter().flat_map(|stage| &stage.cells).filter(|cell| cell.load == Load::Callers);
-    let slow = stage.into_iter().flat_map(|stage| &stage.slow);
+    let Some(stage) = outcome.stages.last() else { return field_tables::plot(&outcome.field) };
+    let cells = stage.cells.iter().filter(|cell| cell.load == Load::Callers);
     Plot {
         title: format!("publishing over Redis, {} callers", outcome.loads.callers),
         bars_title: "Redis' CPU for an event (us)".to_owned(),
         bars: cells.map(|cell| (cell.who.clone(), cell.values(|round| round.redis_cpu_us).collect())).collect(),
         curves_title: format!("publish to receive, {} events/s (ms)", outcome.rate),
-        curves: slow.map(|slow| (slow.who.clone(), slow.curve())).collect(),
+        curves: stage.slow.iter().map(|slow| (slow.who.clone(), slow.curve())).collect(),
     }
 }

@@ -80,9 +80,16 @@ impl Ends {
 /// A window that has begun.
 pub(crate) struct Window {
     target: Target,
-    process: Option<Process>,
+    processes: Vec<Process>,
+    /// What they had used; `None`: the server's processes are not known.
     cpu: Option<u64>,
     start: Instant,
+}
+
+/// The processor time of all these, if there are any.
+fn used(processes: &[Process]) -> Result<Option<u64>, BenchError> {
+    let all = processes.iter().map(Process::cpu).collect::<Result<Vec<_>, _>>()?;
+    Ok((!all.is_empty()).then(|| all.iter().sum()))
 }
 
 impl Window {
@@ -90,11 +97,12 @@ impl Window {
     pub(crate) async fn begin(
         audience: &mut Audience,
         target: Target,
-        process: Option<Process>,
+        processes: impl IntoIterator<Item = Process>,
     ) -> Result<Self, BenchError> {
         audience.begin(target).await?;
-        let cpu = process.map(|process| process.cpu()).transpose()?;
-        Ok(Self { target, process, cpu, start: Instant::now() })
+        let processes: Vec<_> = processes.into_iter().collect();
+        let cpu = used(&processes)?;
+        Ok(Self { target, processes, cpu, start: Instant::now() })
     }
 
     /// Calls `send` with 0, 1, 2 … as the schedule says, which publishes and says in which room and with which offset; then
@@ -129,7 +137,7 @@ impl Window {
     ) -> Result<(Round, Received), BenchError> {
         let received = audience.finish(self.target, ends.offsets(), PATIENCE, true).await?;
         let seconds = self.start.elapsed().as_secs_f64();
-        let now = self.process.map(|process| process.cpu()).transpose()?;
+        let now = used(&self.processes)?;
         received.check(ends.deliveries(members))?;
         let deliveries = received.deliveries;
         let over = |value: f64| value / deliveries.max(1) as f64;

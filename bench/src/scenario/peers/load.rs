@@ -61,7 +61,7 @@ impl Load {
             Self::Once => each(loads.callers, true),
             Self::Batch => {
                 let events = &events[..events.len().min(loads.batch.into())];
-                Some(vec![peer.publish_batch(events); BATCHERS])
+                Some(vec![peer.publish_batch(events)?; BATCHERS])
             }
         }
     }

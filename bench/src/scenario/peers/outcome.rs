@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{bars::Bar, load::Loads, rates::Cell, sides::Over, slow::Slow};
+use super::{bars::Bar, field::Race, load::Loads, rates::Cell, sides::Over, slow::Slow};
 
 /// Everything over one kind of Redis.
 #[derive(Debug, Serialize)]
@@ -23,5 +23,7 @@ pub(super) struct Outcome {
     pub(super) loads: Loads,
     pub(super) seconds: f64,
     pub(super) rate: f64,
+    /// The broadcast without Redis.
+    pub(super) field: Vec<Race>,
     pub(super) stages: Vec<Stage>,
 }

@@ -13,6 +13,7 @@ use crate::{
     content::{Recipe, Stamp},
     error::BenchError,
     peer::{Peer, Publication},
+    process::Process,
     scenario::{bare::BareCommand, progress::bar, servers::Servers},
     stats::Spread,
 };
@@ -128,6 +129,7 @@ pub(super) async fn measure(
     progress.finish_and_clear();
     let after = appended(peers, &rooms).await?;
     for (((peer, answered), before), after) in peers.iter().zip(answered).zip(before).zip(after) {
+        let (Some(before), Some(after)) = (before, after) else { continue };
         if after - before != answered {
             let what = format!("{}: {answered} events were answered, its logs got {}", peer.name(), after - before);
             return Err(BenchError::Faults(what));
@@ -136,7 +138,7 @@ pub(super) async fn measure(
     Ok((idle, cells))
 }
 
-async fn appended(peers: &[Box<dyn Peer>], rooms: &[String]) -> Result<Vec<u64>, BenchError> {
+async fn appended(peers: &[Box<dyn Peer>], rooms: &[String]) -> Result<Vec<Option<u64>>, BenchError> {
     let mut all = Vec::new();
     for peer in peers {
         all.push(peer.appended(rooms).await?);
@@ -161,7 +163,7 @@ async fn round(
 ) -> Result<(Round, u64), BenchError> {
     let (warm, _) = act(actor, each, seconds.min(0.3), servers, events).await?;
     let own = || match actor {
-        Actor::Peer { peer, .. } => peer.process().cpu(),
+        Actor::Peer { peer, .. } => peer.processes().iter().map(Process::cpu).sum(),
         Actor::Bare { .. } => Ok(0),
     };
     let work = servers.work().await?;

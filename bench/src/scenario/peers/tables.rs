@@ -65,5 +65,6 @@ pub(super) fn summary(outcome: &Outcome) -> Row {
             .cell("bars kept", format!("{kept} of {}", stage.bars.len()))
             .cell("idle Redis, ms of CPU a second", format!("{:.1}", stage.idle_redis_ms_per_second))
     });
-    rows.reduce(Row::above).unwrap_or_default()
+    let shapes = || Row::default().cell("shapes of the broadcast", outcome.field.len().to_string());
+    rows.reduce(Row::above).unwrap_or_else(shapes)
 }
