@@ -38,6 +38,8 @@ install_grpcurl() {
 # What `roomcast-bench peers` would build itself, but in no test's time. Their versions stand there.
 need_go_peers() {
   once centrifugo install_go_peer centrifugo "$(go_peer CENTRIFUGO)"
+  # The test that broadcasts beside them all is a long one.
+  [[ ${PEERS:-} == all ]] || return 0
   once nats-server install_go_peer nats-server "$(go_peer NATS)"
   once mercure install_go_peer mercure "mercure@$(sed -n 's|^require github.com/dunglas/mercure ||p' bench/peers/mercure/go.mod)"
 }
