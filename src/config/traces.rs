@@ -17,7 +17,7 @@ section! {
     pub struct TraceSettings in "traces" {
         /// Where the trace collector takes spans. Without a path in the address they go to `/v1/traces` there.
         otlp_endpoint: Option<OtlpUrl> = None, Maybe(OtlpUrlKind), restart,
-            unset("nothing is traced", "\"http://otel-collector:4318\"");
+            unset("nothing is traced", "\"http://otel-collector:4318/v1/traces\"");
         /// The share of publishes that are traced, where the caller does not decide: a `traceparent` with an API call says whether that one is.
         sample: Share = Share(10_000), ShareKind, restart;
         /// The name of the service (`service.name`).

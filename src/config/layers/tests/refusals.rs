@@ -97,7 +97,7 @@ fn all_problems_are_said_at_once() {
     let lines: Vec<&str> = error.lines().collect();
     assert_eq!(lines.len(), 7, "{error}");
     assert!(lines.iter().any(|line| line.starts_with("rc.toml:2: kez: there is no such key; did you mean `key`?")));
-    assert!(lines.contains(&"ROOMCAST_LOG=\"xml\": it is not one of the words; allowed: `json`, `text`"));
+    assert!(lines.contains(&"ROOMCAST_LOG=\"xml\": it is not one of the words; allowed: `json`, `text`, `console`"));
     assert!(lines.contains(&"ROOMCAST_WORKER: no key has this variable; did you mean ROOMCAST_WORKERS?"));
     assert!(lines.contains(&"--workers \"x\": it is not a whole number; allowed: 1 to 1024"));
     assert!(
