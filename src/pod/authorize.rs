@@ -74,11 +74,12 @@ pub(super) async fn judge(
     };
     let anonymous = config.anonymous;
     let authority = &services.authority;
-    let token = if anonymous && !services.judges_tokens() {
+    // The native protocol's clients are told which token is too much, or that none is taken; others speak as a server before this one
+    // took it.
+    let is_native = asks.dialect == &**services.dialects.name(DialectId::NATIVE);
+    let token = if anonymous && !is_native && !services.judges_tokens() {
         None
     } else {
-        // The native protocol's clients are told which token is too much; others speak as a server before this one took it.
-        let is_native = asks.dialect == &**services.dialects.name(DialectId::NATIVE);
         let several = if is_native { Several::Refuse } else { Several::TakeFirst };
         presented(headers, target.query(), config.token_lookup.query.as_deref(), several)?
     };
