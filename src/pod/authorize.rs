@@ -57,8 +57,8 @@ pub(super) struct Admitted {
 }
 
 /// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
-/// accepted: a client that sends one means to be known by it. Where no tokens are judged and every client is accepted, one is not looked at:
-/// it is the affair of something else on the way.
+/// accepted: a client that sends one means to be known by it. Where no tokens are judged and every client is accepted, one of a described
+/// dialect is not looked at: it is the affair of something else on the way.
 ///
 /// # Errors
 /// [`AuthorizationError`].
