@@ -169,7 +169,8 @@ test('no token, key, secret or answer is ever in the log', { timeout: 60_000 }, 
     assert.equal((await visit(`?token=${bad}`)).status, 401);
     assert.equal((await visit('', { headers: { Authorization: `Bearer ${bad}` } })).status, 401);
   }
-  assert.equal((await visit(`?token=${tokens.good}&ticket=${stored}`)).status, 400, 'two of them');
+  assert.equal((await visit(`?token=${tokens.good}&token=${tokens.forged}`)).status, 400, 'two of them');
+  assert.equal((await visit(`?token=${tokens.forged}&ticket=${stored}`)).status, 101, 'that of the application');
   await visit(`?ticket=${wrong[1]}`);
   const auth = (token) => ({ type: 'refresh', token });
   const { came } = await visit('', {

@@ -133,7 +133,9 @@ test('the password of a proxy in front is not taken for a token', async () => {
   for (const [path, lines] of ways) {
     const { status } = await ask(pod.plainPort, path, [...lines, 'Authorization: Basic dXNlcjpwdw==']);
     assert.ok(good(status), `${path}: ${status}`);
-    assert.equal((await ask(pod.plainPort, path, [...lines, 'Authorization: Bearer'])).status, 400, path);
+    // Clients of Socket.IO speak as to a server before this one, which looks at no header: one without a token is another's affair.
+    const bare = (await ask(pod.plainPort, path, [...lines, 'Authorization: Bearer'])).status;
+    assert.ok(path.startsWith('/socket.io/') ? good(bare) : bare === 400, `${path}: ${bare}`);
   }
 });
 
