@@ -7,13 +7,10 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use tokio::{
-    sync::{Notify, oneshot},
-    time::timeout_at,
-};
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     book::{Write, WriteBook, WriteJob},
@@ -23,22 +20,6 @@ use super::{
 };
 use crate::{metrics::ArchiveMetrics, model::Position};
 
-/// A connection that is free begins beside each that writes when more than so many wait: a statement of many costs both ends much less than
-/// many of one, and a flush as much.
-const COMPANY: usize = 16;
-
-/// The longest that a write waits for company: those that are under way may be held up.
-const MOMENT: Duration = Duration::from_millis(10);
-
-/// A connection that writes, as long as this is there.
-pub(super) struct BusyConnection<'a>(&'a AtomicUsize);
-
-impl Drop for BusyConnection<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// What waits, and what the connections that write share.
 pub(super) struct WriteDesk {
     pub(super) dial: Dial,
@@ -47,7 +28,6 @@ pub(super) struct WriteDesk {
     /// Something waits to be written.
     more: Notify,
     connected: AtomicUsize,
-    busy: AtomicUsize,
     /// Whether the log has it that the database is not reached.
     is_told: Mutex<bool>,
 }
@@ -60,7 +40,6 @@ impl WriteDesk {
             metrics,
             more: Notify::new(),
             connected: AtomicUsize::new(0),
-            busy: AtomicUsize::new(0),
             is_told: Mutex::default(),
         }
     }
@@ -87,34 +66,20 @@ impl WriteDesk {
         self.more.notify_one();
     }
 
-    /// What a connection writes next, when there is something. While others write, what comes waits for company, and so for the first of
-    /// them that is free; no longer than a moment.
-    pub(super) async fn next(&self) -> (Vec<WriteJob>, BusyConnection<'_>) {
-        let mut until = None;
+    /// What a connection writes next, when there is something.
+    pub(super) async fn next(&self) -> Vec<WriteJob> {
         loop {
-            let waiting = {
+            {
                 let mut book = self.book();
-                let busy = self.busy.load(Ordering::Relaxed);
-                let has_waited = until.is_some_and(|until| until <= Instant::now());
-                if has_waited || book.waiting() > busy * COMPANY {
-                    let jobs = book.take();
-                    if book.waiting() > 0 {
-                        self.more.notify_one();
-                    }
-                    if !jobs.is_empty() {
-                        self.busy.fetch_add(1, Ordering::Relaxed);
-                        return (jobs, BusyConnection(&self.busy));
-                    }
+                let jobs = book.take();
+                if book.waiting() > 0 {
+                    self.more.notify_one();
                 }
-                book.waiting()
-            };
-            if waiting == 0 {
-                until = None;
-                self.more.notified().await;
-            } else {
-                let until = *until.get_or_insert_with(|| Instant::now() + MOMENT);
-                let _ = timeout_at(until.into(), self.more.notified()).await;
+                if !jobs.is_empty() {
+                    return jobs;
+                }
             }
+            self.more.notified().await;
         }
     }
 

@@ -67,8 +67,8 @@ impl Writer {
     /// Writes until the connection is of no use any more; why.
     async fn serve(&self, client: &Client, statements: &Statements) -> String {
         loop {
-            let (jobs, busy) = tokio::select! {
-                next = self.0.next() => next,
+            let jobs = tokio::select! {
+                jobs = self.0.next() => jobs,
                 () = closed(client) => return "the connection ended".to_owned(),
             };
             // Known before anything was sent.
@@ -97,7 +97,6 @@ impl Writer {
                     failure = if failure == Some(Failure::Lost) { failure } else { why.or(failure) };
                 }
             }
-            drop(busy);
             self.0.put_back(again);
             match failure {
                 None => {}
