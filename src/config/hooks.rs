@@ -2,7 +2,7 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
 
-use http::{HeaderName, Uri};
+use http::{HeaderName, Uri, uri::PathAndQuery};
 
 use super::{
     section::section,
@@ -158,8 +158,17 @@ impl HookUrl {
         &self.0
     }
 
-    /// Whether nothing on the path can change an answer: https, or this machine.
-    fn is_safe(&self) -> bool {
+    /// This address, with a path where it has none.
+    pub(super) fn with_default_path(self, path: &'static str) -> Self {
+        let mut parts = self.0.clone().into_parts();
+        if parts.path_and_query.as_ref().is_none_or(|given| given == "/") {
+            parts.path_and_query = Some(PathAndQuery::from_static(path));
+        }
+        Uri::from_parts(parts).map_or(self, Self)
+    }
+
+    /// Whether nothing on the path can read what is said or change an answer: https, or this machine.
+    pub(super) fn is_safe(&self) -> bool {
         let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
         self.0.scheme_str() == Some("https")
             || host == "localhost"

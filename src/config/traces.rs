@@ -1,13 +1,11 @@
 //! `[traces]`: where spans of publishes go.
 
-use std::{fmt, net::IpAddr, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
-use http::{
-    Uri,
-    uri::{Authority, PathAndQuery},
-};
+use http::Uri;
 
 use super::{
+    hooks::HookUrl,
     section::section,
     value::{Count, File, List, Maybe, SHORTEST, Switch, Text, TextKind, Time},
 };
@@ -44,7 +42,7 @@ impl TraceSettings {
     /// What is allowed, but probably not meant.
     pub(super) fn warning(&self) -> Option<String> {
         let url = self.otlp_endpoint.as_ref()?;
-        (self.headers_file.is_some() && !url.is_safe()).then(|| {
+        (self.headers_file.is_some() && !url.0.is_safe()).then(|| {
             format!("`traces.otlp_endpoint` is {url}: over http, anything on the path can read the headers of `traces.headers_file`")
         })
     }
@@ -52,7 +50,7 @@ impl TraceSettings {
 
 /// The address of a trace collector. Always holds: it is http or https, has a path, and no password.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtlpUrl(Uri);
+pub struct OtlpUrl(HookUrl);
 
 impl OtlpUrl {
     /// Where the specification of OTLP has traces below a trace collector's address.
@@ -63,42 +61,22 @@ impl OtlpUrl {
     /// # Errors
     /// What is wrong with it, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|error| format!("it is not a URL: {error}"))?;
         if text.contains('@') {
             return Err("it has a user or a password in it: `traces.headers_file` is for them".to_owned());
         }
-        let mut parts = uri.into_parts();
-        if parts.authority.is_none()
-            || !matches!(parts.scheme.as_ref().map(|scheme| scheme.as_str()), Some("http" | "https"))
-        {
-            return Err("it is not an address that begins with http:// or https://".to_owned());
-        }
-        if parts.path_and_query.as_ref().is_none_or(|path| path == "/") {
-            parts.path_and_query = Some(PathAndQuery::from_static(Self::PATH));
-        }
-        Uri::from_parts(parts).map(Self).map_err(|error| format!("it is not a URL: {error}"))
+        HookUrl::parse(text).map(|url| Self(url.with_default_path(Self::PATH)))
     }
 
     /// The address.
     #[must_use]
     pub fn uri(&self) -> &Uri {
-        &self.0
-    }
-
-    /// Whether nothing on the path can read what is sent: https, or this machine.
-    fn is_safe(&self) -> bool {
-        let host = self.0.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-        self.0.scheme_str() == Some("https")
-            || host == "localhost"
-            || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+        self.0.uri()
     }
 }
 
-/// For people and logs: without the query, in which some servers want a secret.
 impl fmt::Display for OtlpUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let authority = self.0.authority().map_or("", Authority::as_str);
-        write!(f, "{}://{authority}{}", self.0.scheme_str().unwrap_or_default(), self.0.path())
+        self.0.fmt(f)
     }
 }
 
@@ -232,7 +210,7 @@ mod tests {
             ("https://otlp.example.com/otlp/v1/traces?key=1", "https://otlp.example.com/otlp/v1/traces?key=1", true),
         ] {
             let url = OtlpUrl::parse(text).unwrap();
-            assert_eq!((url.uri().to_string(), url.is_safe()), (uri.to_owned(), safe));
+            assert_eq!((url.uri().to_string(), url.0.is_safe()), (uri.to_owned(), safe));
         }
         for bad in ["", "collector:4318", "/v1/traces", "grpc://a:4317", "http://me:pass@collector"] {
             assert!(OtlpUrl::parse(bad).is_err(), "{bad}");
