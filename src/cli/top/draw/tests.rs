@@ -123,13 +123,15 @@ fn what_does_not_fit_is_counted_and_scrolled_to() {
 
 #[test]
 fn every_size_and_page_is_drawn_and_begins_with_the_state() {
+    // Low screens leave lines out, the others have room to spare. A drawn screen costs a millisecond in a debug build.
+    const HEIGHTS: [u16; 9] = [0, 1, 2, 3, 4, 5, 9, 16, 30];
     let mut views = [TopView::new("http://pod".to_owned()), view(), view()];
     views[2].take_status(Err("refused ".repeat(40)), Instant::now());
     for view in &mut views {
         view.take_fleet(Ok(FleetStatus::default()));
         for help in [false, true] {
             for page in Page::ALL {
-                for (width, height) in (0..=12).chain([26, 40, 60, 200]).flat_map(|w| (0..=30).map(move |h| (w, h))) {
+                for (width, height) in (0..=8).chain([12, 26, 40, 60, 200]).flat_map(|w| HEIGHTS.map(move |h| (w, h))) {
                     (view.page, view.help, view.scroll) = (page, help, usize::MAX);
                     let seen = shown(view, width.max(1), height.max(1));
                     let first = seen[0].chars().next();
