@@ -1,5 +1,9 @@
 // Socket.IO 5 over Engine.IO 4, as `socket.io-client` speaks it over WebSocket, against live-polls: the session is in the query,
 // events come as `event {eventId, eventType, timestamp, sessionId, payload}`.
+//
+// Unlike `socket.io-client` it asks for its namespace as soon as the WebSocket is open: k6 now and then drops a message that comes with
+// the answer to the upgrade, because it reads before it takes the socket for open. Engine.IO's open packet is such a message, and a
+// client that waits for it would wait for good.
 
 import { settings } from '../settings.js';
 
@@ -17,17 +21,17 @@ export const socketio = {
     return { url: `${settings.url}?${query(parts)}` };
   },
 
-  open() {}, // the server speaks first
+  open(client) {
+    const { pid, offset } = client.state;
+    const auth = client.token ? { token: client.token } : {};
+    if (pid && offset) Object.assign(auth, { pid, offset });
+    client.send(`40${Object.keys(auth).length ? JSON.stringify(auth) : ''}`);
+  },
 
   message(client, text) {
-    const { state } = client;
     switch (text[0]) {
-      case '0': {
-        const auth = client.token ? { token: client.token } : {};
-        if (state.pid && state.offset) Object.assign(auth, { pid: state.pid, offset: state.offset });
-        client.send(`40${Object.keys(auth).length ? JSON.stringify(auth) : ''}`);
-        break;
-      }
+      case '0':
+        break; // it is told the id of a session, and pauses of a server whose pings it answers at once
       case '1':
         break; // the close follows
       case '2':
