@@ -4,14 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
-use crate::{
-    content::{Recipe, SMALLEST},
-    dialect::Dialect,
-    error::BenchError,
-    guests::Guests,
-    process,
-    transport::Transport,
-};
+use crate::{content::Recipe, dialect::Dialect, error::BenchError, guests::Guests, process, transport::Transport};
 
 /// Which pod is measured.
 #[derive(Debug, Clone, Args)]
@@ -48,11 +41,19 @@ pub(crate) struct PodArgs {
 }
 
 impl PodArgs {
-    /// These, with one more argument for the pods that are started.
-    pub(crate) fn with(&self, argument: String) -> Self {
+    /// These, with more arguments for the pods that are started.
+    pub(crate) fn with(&self, arguments: impl IntoIterator<Item = String>) -> Self {
         let mut with = self.clone();
-        with.pod_arg.push(argument);
+        with.pod_arg.extend(arguments);
         with
+    }
+
+    /// Refuses a pod that runs already, where a scenario starts `what` itself.
+    pub(crate) fn must_start(&self, what: &str) -> Result<(), BenchError> {
+        match self.url {
+            Some(_) => Err(BenchError::Usage(format!("this scenario starts its own {what}: leave out --url"))),
+            None => Ok(()),
+        }
     }
 
     /// How many worker threads.
@@ -98,11 +99,7 @@ pub(crate) struct LoadArgs {
 impl EventArgs {
     /// How the events are made.
     pub(crate) fn recipe(&self) -> Result<Recipe, BenchError> {
-        if !(SMALLEST..=60_000).contains(&self.size) {
-            let message = format!("--size {}: an event has {SMALLEST} to 60000 bytes", self.size);
-            return Err(BenchError::Usage(message));
-        }
-        Ok(Recipe { seed: self.seed, size: self.size })
+        Ok(Recipe { seed: self.seed, ..Recipe::of("--size", self.size)? })
     }
 
     /// Whether receivers ask for compression.

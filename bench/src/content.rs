@@ -8,8 +8,13 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::error::BenchError;
+
 /// The smallest event that holds number, time and filler.
-pub(crate) const SMALLEST: usize = 80;
+const SMALLEST: usize = 80;
+
+/// The largest, which a pod takes with all that is around it.
+const LARGEST: usize = 60_000;
 
 /// How the events of a run are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +35,15 @@ pub(crate) struct Stamp {
 }
 
 impl Recipe {
+    /// Events of the size that a flag names, with the first seed.
+    pub(crate) fn of(flag: &str, size: usize) -> Result<Self, BenchError> {
+        if !(SMALLEST..=LARGEST).contains(&size) {
+            let message = format!("{flag} {size}: an event has {SMALLEST} to {LARGEST} bytes");
+            return Err(BenchError::Usage(message));
+        }
+        Ok(Self { seed: 1, size })
+    }
+
     /// The data of an event.
     pub(crate) fn data(&self, room: u32, stamp: Stamp) -> String {
         let trip = Random(self.seed ^ (u64::from(room) << 32)).next();

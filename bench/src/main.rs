@@ -4,7 +4,8 @@
 //! again, in hidden roles), publishes, and reports. `bench/README.md` says what each figure means.
 //!
 //! The map: `cli` → `scenario/*` (what is measured) → `pod`, `peer`, `floor`, `ocean`, `audience` (what takes part) → `receiver`, `callers` (what
-//! each connection does) → `foreign` (what servers of others say), `content`, `trip`, `verify`, `stats`, `process` (what is published, checked, counted, observed) →
+//! each connection does) → `foreign` (what servers of others say), `content`, `trip`, `verify`, `stats`, `process` (what is published,
+//! checked, counted, observed) →
 //! `report`, `plot` (what is written). `sizing` is pure: from points that `scenario/size` had measured to the size of a fleet.
 
 use std::process::ExitCode;

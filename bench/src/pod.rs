@@ -10,7 +10,7 @@ use std::{
 use tokio::process::{Child, Command};
 
 use crate::{
-    arguments::PodArgs,
+    arguments::{OutputArgs, PodArgs},
     child::start_program,
     content::Recipe,
     dialect::Dialect,
@@ -19,6 +19,7 @@ use crate::{
     process::{self, Process},
     publisher::{Publisher, refused},
     receiver::control::{Join, Target},
+    report,
 };
 
 /// How long a pod may take to become ready.
@@ -62,10 +63,21 @@ impl Pod {
 
     /// The pod that the arguments ask for, started to take clients at an address of this network.
     pub(crate) async fn open_at(ip: IpAddr, args: &PodArgs, guests: Guests, out: &Path) -> Result<Self, BenchError> {
-        match &args.url {
-            Some(_) => Err(own_pod()),
-            None => Self::start(args, ip, guests, out).await,
-        }
+        args.must_start("pod")?;
+        Self::start(args, ip, guests, out).await
+    }
+
+    /// What `measure` finds of the pod that the arguments ask for. If the pod dies meanwhile, the error says how.
+    pub(crate) async fn measured<T>(
+        args: &PodArgs,
+        guests: Guests,
+        output: &OutputArgs,
+        measure: impl AsyncFnOnce(&mut Self) -> Result<T, BenchError>,
+    ) -> Result<T, BenchError> {
+        let out = report::directory(output)?;
+        let mut pod = Self::open(args, guests, &out).await?;
+        let measured = measure(&mut pod).await;
+        measured.map_err(|error| pod.explain(error))
     }
 
     async fn attach(url: &str, args: &PodArgs) -> Result<Self, BenchError> {
@@ -218,6 +230,11 @@ impl Pod {
     pub(crate) async fn kill(&mut self) -> Result<(), BenchError> {
         let (mut child, _) = self.child.take().ok_or_else(own_pod)?;
         child.kill().await.doing(|| "killing the pod".to_owned())
+    }
+
+    /// Adds to an error the ends of the logs of those pods that have died.
+    pub(crate) fn explain_all<'a>(pods: impl IntoIterator<Item = &'a mut Self>, error: BenchError) -> BenchError {
+        pods.into_iter().fold(error, |error, pod| pod.explain(error))
     }
 
     /// Adds the end of the pod's log to an error, if the pod has died.

@@ -136,6 +136,13 @@ pub(crate) fn directory(output: &OutputArgs) -> Result<PathBuf, BenchError> {
     Ok(output.out.clone())
 }
 
+/// A directory in there for what is one server's, made if it is missing.
+pub(crate) fn directory_in(out: &Path, name: &str) -> Result<PathBuf, BenchError> {
+    let directory = out.join(name);
+    fs::create_dir_all(&directory).doing(|| format!("making the directory {}", directory.display()))?;
+    Ok(directory)
+}
+
 /// `12.3 (11.9 to 13.0)`.
 pub(crate) fn spread(spread: &Spread, digits: usize) -> String {
     let Spread { median, min, max } = spread;

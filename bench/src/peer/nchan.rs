@@ -13,13 +13,7 @@ use super::{
     contender::{Contender, OverHttp, Running, Site},
     free_address, install,
 };
-use crate::{
-    callers::Request,
-    dialect::Dialect,
-    error::{BenchError, Doing as _},
-    foreign::Foreign,
-    process::Process,
-};
+use crate::{callers::Request, dialect::Dialect, error::BenchError, foreign::Foreign, process::Process, report};
 
 const CONFIG: &str = include_str!("../../peers/nchan/nginx.conf");
 
@@ -55,8 +49,7 @@ async fn start(
 ) -> Result<(Running, SocketAddr, SocketAddr), BenchError> {
     let [nginx, module] = install::nchan().await?;
     let (address, api) = (free_address()?, free_address()?);
-    let folder = site.out.join("nchan");
-    std::fs::create_dir_all(&folder).doing(|| format!("making {}", folder.display()))?;
+    let folder = report::directory_in(&site.out, "nchan")?;
     let words = [
         ("MODULE", module.display().to_string()),
         ("FOLDER", folder.display().to_string()),

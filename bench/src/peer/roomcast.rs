@@ -16,6 +16,7 @@ use crate::{
     pod::Pod,
     process::Process,
     publisher::TOPIC,
+    report,
 };
 
 /// A pod.
@@ -35,9 +36,8 @@ impl Roomcast {
         clients: usize,
         out: &Path,
     ) -> Result<Self, BenchError> {
-        let out = out.join(name.replace(' ', "-"));
+        let out = report::directory_in(out, &name.replace(' ', "-"))?;
         let config = out.join("pod.toml");
-        std::fs::create_dir_all(&out).doing(|| format!("making {}", out.display()))?;
         let mut args = args.clone();
         if let Some(Backing { url, .. }) = backing {
             let text = format!("[redis]\nprefix = \"{}\"\n", name.replace(' ', "-"));

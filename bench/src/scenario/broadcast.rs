@@ -13,9 +13,8 @@ use super::{
 use crate::{
     arguments::{LoadArgs, OutputArgs, PodArgs},
     audience::{Audience, Received},
-    content::Recipe,
     dialect::Dialect,
-    error::{BenchError, Doing as _},
+    error::BenchError,
     floor::host::Floor,
     pod::Pod,
     process::{self, Process},
@@ -26,9 +25,11 @@ use crate::{
 };
 
 mod outcome;
+mod plan;
 mod server;
 
 use outcome::{NATIVE_BAR, Outcome, Side, plot, row, without_pings};
+use plan::Plan;
 use server::{Room, Server};
 
 /// Publishes to one room and measures, in turns with the floor: five repetitions each over connections that stay. The
@@ -82,15 +83,6 @@ const REFERENCE: usize = 3;
 /// Of each audience the first address that it connects from.
 const ADDRESSES: u8 = 60;
 
-/// What each repetition does.
-#[derive(Clone, Copy)]
-struct Plan {
-    schedule: Schedule,
-    recipe: Recipe,
-    deflate: bool,
-    connections: usize,
-}
-
 /// What has been measured of one server so far.
 struct Measured<'a> {
     server: Server<'a>,
@@ -127,8 +119,7 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     let mut reference = match &args.reference {
         None => None,
         Some(binary) => {
-            let beside = out.join("reference");
-            std::fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
+            let beside = report::directory_in(&out, "reference")?;
             let mut other = args.pod.clone();
             other.pod = Some(binary.clone());
             Some(Pod::open(&other, args.load.guests(connections), &beside).await?)
@@ -140,46 +131,13 @@ pub(crate) async fn run(args: &BroadcastArgs) -> Result<(), BenchError> {
     };
     let pods = Pods { pod: pod.as_ref(), reference: reference.as_ref(), beside_native };
     let measured = measure(args, plan, &pods, floor.as_mut()).await;
-    let [pod_side, native_side, floor_side, reference_side] = measured.map_err(|error| {
-        [&mut pod, &mut reference].into_iter().flatten().fold(error, |error, pod| pod.explain(error))
-    })?;
+    let sides = measured.map_err(|error| Pod::explain_all([&mut pod, &mut reference].into_iter().flatten(), error))?;
     let floor_counts = match &mut floor {
         Some(floor) => Some(floor.counts().await?),
         None => None,
     };
-    let both = pod_side.as_ref().zip(floor_side.as_ref());
-    let ratio = |figure: fn(&Round) -> Option<f64>| both.and_then(|(pod, floor)| pod.over(floor, |_, r| figure(r)));
-    let reference_cpu_ratio = pod_side
-        .as_ref()
-        .zip(reference_side.as_ref())
-        .and_then(|(pod, other)| pod.over(other, |_, round| round.cpu_us_per_delivery));
-    let native_cpu_ratio = pod_side.as_ref().zip(native_side.as_ref()).and_then(|(p, n)| p.over(n, Side::bare_cpu));
-    let outcome = Outcome {
-        connections,
-        rate: args.rate,
-        seconds: args.seconds,
-        size: plan.recipe.size,
-        deflate: plan.deflate,
-        threads,
-        pod_ready_ms: pod.as_ref().and_then(|pod| pod.ready_ms),
-        cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
-        cpu_ratio_without_pings: both.and_then(|(pod, floor)| {
-            pod.ping_cpu_us?;
-            pod.over(floor, Side::bare_cpu)
-        }),
-        last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
-        last_receiver_p99_ratio_pooled: both
-            .map(|(pod, floor)| pod.last_receiver_pooled.p99 / floor.last_receiver_pooled.p99),
-        last_receiver_p50_ratio: ratio(|round| Some(round.last_receiver.p50)),
-        native_cpu_ratio,
-        native_cpu_bar: native_cpu_ratio.map(|_| NATIVE_BAR),
-        pod: pod_side,
-        native: native_side,
-        floor: floor_side,
-        reference: reference_side,
-        reference_cpu_ratio,
-        floor_counts,
-    };
+    let pod_ready_ms = pod.as_ref().and_then(|pod| pod.ready_ms);
+    let outcome = Outcome::of(plan, threads, pod_ready_ms, floor_counts, sides);
     report::write("broadcast", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
     match outcome.native_cpu_ratio {
         Some(ratio) => report::judge(ratio.median <= NATIVE_BAR, || {

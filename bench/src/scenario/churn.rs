@@ -72,14 +72,18 @@ struct Outcome {
 /// Runs it.
 pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
     let (schedule, recipe) = (Schedule::new(args.rate, args.seconds + args.stay)?, args.load.recipe()?);
-    let out = report::directory(&args.output)?;
     let visitors = (args.visitors * (args.stay + 2.0)) as usize;
-    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections + visitors), &out).await?;
-    let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let guests = args.load.guests(args.connections + visitors);
+    let measure = async |pod: &mut Pod| measure(args, schedule, recipe, pod).await;
+    let outcome = Pod::measured(&args.pod, guests, &args.output, measure).await?;
+    report::write("churn", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let mib = |mib: Option<f64>| mib.map_or_else(|| "-".to_owned(), |mib| format!("{mib:.1}"));
     let Percentiles { p50, p99, max, .. } = outcome.join;
     let received = &outcome.residents.latency;
-    let row = Row::default()
+    Row::default()
         .cell("stay", thousands(outcome.connections as u64))
         .cell("visitors/s", format!("{}", outcome.visitors_per_second))
         .cell("visits", thousands(outcome.visits.opened))
@@ -91,10 +95,17 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
         .cell(
             "pod MiB before, after",
             format!("{}, {}", mib(outcome.resident_mib_before), mib(outcome.resident_mib_after)),
-        );
+        )
+}
+
+fn plot(outcome: &Outcome) -> Plot {
     let memory = [("before", outcome.resident_mib_before), ("after", outcome.resident_mib_after)];
-    let plot = Plot {
-        title: format!("{} stay, {} visitors a second", thousands(outcome.connections as u64), args.visitors),
+    Plot {
+        title: format!(
+            "{} stay, {} visitors a second",
+            thousands(outcome.connections as u64),
+            outcome.visitors_per_second
+        ),
         bars_title: "the pod's resident memory (MiB)".to_owned(),
         bars: memory.map(|(name, mib)| (name.to_owned(), mib.into_iter().collect())).into(),
         curves_title: "ms".to_owned(),
@@ -102,8 +113,7 @@ pub(crate) async fn run(args: &ChurnArgs) -> Result<(), BenchError> {
             ("publish to receive".to_owned(), outcome.latency.curve()),
             ("connect to subscribed".to_owned(), outcome.join_latency.curve()),
         ],
-    };
-    report::write("churn", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(args: &ChurnArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {

@@ -1,6 +1,6 @@
 //! Clients whose pod has gone come all at once, beside clients that stay.
 
-use std::{cell::Cell, future::Future, path::Path, pin::pin, time::Duration};
+use std::{cell::Cell, future::Future, pin::pin, time::Duration};
 
 use clap::Args;
 use indicatif::ProgressBar;
@@ -17,7 +17,7 @@ use crate::{
     clock,
     content::{Recipe, Stamp},
     dialect::room_name,
-    error::{BenchError, Doing as _},
+    error::BenchError,
     plot::Plot,
     pod::Pod,
     receiver::control::{Join, Target},
@@ -93,15 +93,23 @@ pub(crate) async fn run(args: &ComebackArgs) -> Result<(), BenchError> {
         let message = "--rate is above 0 and at most 1000, --connections and --residents are at least 1";
         return Err(BenchError::Usage(message.to_owned()));
     }
-    if args.pod.url.is_some() {
-        return Err(BenchError::Usage("this scenario starts its own pods: leave out --url".to_owned()));
-    }
+    args.pod.must_start("pods")?;
     let recipe = args.load.recipe()?;
     let out = report::directory(&args.output)?;
-    let (mut pod, mut beside) = (open(args, &out).await?, open(args, &out.join("beside")).await?);
-    let outcome = measure(args, recipe, &mut pod, &mut beside).await;
-    let outcome = outcome.map_err(|error| beside.explain(pod.explain(error)))?;
-    let Outcome { alone, control, comeback, slowed, .. } = &outcome;
+    let guests = args.load.guests(args.connections + args.residents);
+    let mut pod = Pod::open(&args.pod, guests, &out).await?;
+    let mut beside = Pod::open(&args.pod, guests, &report::directory_in(&out, "beside")?).await?;
+    let measured = measure(args, recipe, &mut pod, &mut beside).await;
+    let outcome = measured.map_err(|error| Pod::explain_all([&mut pod, &mut beside], error))?;
+    report::write("comeback", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
+    let [_, slowed, _] = outcome.slowed;
+    report::judge(slowed <= BAR, || {
+        format!("those that stay are slowed {slowed:.2} times at p99, at most {BAR} times is allowed")
+    })
+}
+
+fn row(outcome: &Outcome) -> Row {
+    let Outcome { alone, control, comeback, .. } = outcome;
     let latency = |round: &Round| format!("{:.1} {:.1} {:.1}", round.latency.p50, round.latency.p99, round.latency.max);
     let line = |to: &str, crowd: &Return| {
         let cpu = crowd.cpu_us_each.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
@@ -114,9 +122,13 @@ pub(crate) async fn run(args: &ComebackArgs) -> Result<(), BenchError> {
     };
     let none =
         Row::default().cell("to", "no crowd comes").cell("", "").cell("", "").cell("", "").cell("", latency(alone));
-    let row = line("a pod beside", control).above(line("the residents' pod", comeback)).above(none);
-    let plot = Plot {
-        title: format!("{} come back, {} stay", thousands(args.connections as u64), thousands(args.residents as u64)),
+    line("a pod beside", control).above(line("the residents' pod", comeback)).above(none)
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    let Outcome { connections, residents, control, comeback, .. } = outcome;
+    Plot {
+        title: format!("{} come back, {} stay", thousands(*connections as u64), thousands(*residents as u64)),
         bars_title: "until all are back (s)".to_owned(),
         bars: vec![("beside".to_owned(), vec![control.seconds]), ("here".to_owned(), vec![comeback.seconds])],
         curves_title: "publish to receive of those that stay (ms)".to_owned(),
@@ -125,16 +137,7 @@ pub(crate) async fn run(args: &ComebackArgs) -> Result<(), BenchError> {
             ("beside".to_owned(), control.latency.curve()),
             ("here".to_owned(), comeback.latency.curve()),
         ],
-    };
-    report::write("comeback", &args.output, &outcome, &row, &plot)?;
-    report::judge(slowed[1] <= BAR, || {
-        format!("those that stay are slowed {:.2} times at p99, at most {BAR} times is allowed", slowed[1])
-    })
-}
-
-async fn open(args: &ComebackArgs, out: &Path) -> Result<Pod, BenchError> {
-    std::fs::create_dir_all(out).doing(|| format!("making {}", out.display()))?;
-    Pod::open(&args.pod, args.load.guests(args.connections + args.residents), out).await
+    }
 }
 
 async fn measure(args: &ComebackArgs, recipe: Recipe, pod: &mut Pod, beside: &mut Pod) -> Result<Outcome, BenchError> {

@@ -79,16 +79,18 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
     let guests = args.load.guests(args.in_flight);
     let mut pods = Vec::new();
     if args.another {
-        let with_keys = args.pod.with(ticket_keys(&out)?);
+        let with_keys = args.pod.with([ticket_keys(&out)?]);
         pods.push(Pod::open(&with_keys, guests, &out).await?);
-        let beside = out.join("beside");
-        fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
-        pods.push(Pod::open(&with_keys, guests, &beside).await?);
+        pods.push(Pod::open(&with_keys, guests, &report::directory_in(&out, "beside")?).await?);
     } else {
         pods.push(Pod::open(&args.pod, guests, &out).await?);
     }
-    let outcome = measure(args, recipe, &pods).await;
-    let outcome = outcome.map_err(|error| pods.iter_mut().fold(error, |error, pod| pod.explain(error)))?;
+    let measured = measure(args, recipe, &pods).await;
+    let outcome = measured.map_err(|error| Pod::explain_all(&mut pods, error))?;
+    report::write("connect", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let full = &outcome.full;
     let cpu = |part: &Part| part.cpu_us_per_handshake.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu:.0}"));
     let latency = |part: &Part| format!("{:.1} {:.1}", part.latency.p50, part.latency.p99);
@@ -111,17 +113,20 @@ pub(crate) async fn run(args: &ConnectArgs) -> Result<(), BenchError> {
             .cell("CPU us each", cpu(elsewhere))
             .cell("ms, p50 p99", latency(elsewhere));
     }
+    row
+}
+
+fn plot(outcome: &Outcome) -> Plot {
     let resumed = [("resuming", outcome.resuming.as_ref()), ("resuming elsewhere", outcome.elsewhere.as_ref())];
-    let parts = || [("full", Some(full))].into_iter().chain(resumed);
+    let parts = || [("full", Some(&outcome.full))].into_iter().chain(resumed);
     let parts = || parts().filter_map(|(name, part)| Some((name.to_owned(), part?)));
-    let plot = Plot {
+    Plot {
         title: format!("handshakes, {} in flight", outcome.in_flight),
         bars_title: "CPU per handshake (us)".to_owned(),
         bars: parts().map(|(name, part)| (name, part.cpu_us_per_handshake.into_iter().collect())).collect(),
         curves_title: "connect to the upgrade's answer (ms)".to_owned(),
         curves: parts().map(|(name, part)| (name, part.distribution.curve())).collect(),
-    };
-    report::write("connect", &args.output, &outcome, &row, &plot)
+    }
 }
 
 /// The argument that gives a pod ticket keys that another pod has too.

@@ -9,7 +9,7 @@ use tokio::task::LocalSet;
 use super::schedule::Schedule;
 use crate::{
     arguments::{OutputArgs, PodArgs},
-    content::{Recipe, SMALLEST},
+    content::Recipe,
     error::BenchError,
     guests::Guests,
     report,
@@ -128,7 +128,7 @@ struct Outcome {
 pub(crate) async fn run(args: &EdgesArgs) -> Result<(), BenchError> {
     check(args)?;
     let schedule = Schedule::new(args.rate, args.seconds)?;
-    let recipe = Recipe { seed: 1, size: args.size };
+    let recipe = Recipe::of("--size", args.size)?;
     let (across, copies, followed, faulted) = LocalSet::new().run_until(measure(args, schedule, recipe)).await?;
     let mut outcome = Outcome {
         event_bytes: args.size,
@@ -152,12 +152,8 @@ pub(crate) async fn run(args: &EdgesArgs) -> Result<(), BenchError> {
 }
 
 fn check(args: &EdgesArgs) -> Result<(), BenchError> {
+    args.pod.must_start("pods")?;
     let refused = |is_so: bool, why: String| if is_so { Err(BenchError::Usage(why)) } else { Ok(()) };
-    refused(args.pod.url.is_some(), "this scenario starts its own pods: leave out --url".to_owned())?;
-    refused(
-        !(SMALLEST..=60_000).contains(&args.size),
-        format!("--size {}: an event has {SMALLEST} to 60000 bytes", args.size),
-    )?;
     refused(args.delay.iter().any(|ms| *ms > 10_000), "--delay: at most 10000 ms".to_owned())?;
     refused(!(args.cut > 0.0 && args.cut <= 120.0), format!("--cut {}: above 0 and at most 120 s", args.cut))?;
     refused(

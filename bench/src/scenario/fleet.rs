@@ -16,9 +16,9 @@ use crate::{
     arguments::{OutputArgs, PodArgs},
     audience::Audience,
     clock,
-    content::{Recipe, SMALLEST, Stamp},
+    content::{Recipe, Stamp},
     dialect::room_name,
-    error::{BenchError, Doing as _},
+    error::BenchError,
     guests::Guests,
     plot::Plot,
     pod::Pod,
@@ -100,36 +100,28 @@ struct Across {
 
 /// Runs it.
 pub(crate) async fn run(args: &FleetArgs) -> Result<(), BenchError> {
-    if args.pod.url.is_some() {
-        return Err(BenchError::Usage("this scenario starts its own pods: leave out --url".to_owned()));
-    }
-    if !(SMALLEST..=60_000).contains(&args.size) {
-        return Err(BenchError::Usage(format!("--size {}: an event has {SMALLEST} to 60000 bytes", args.size)));
-    }
-    let schedule = Schedule::new(args.rate, args.seconds)?;
+    args.pod.must_start("pods")?;
+    let (schedule, recipe) = (Schedule::new(args.rate, args.seconds)?, Recipe::of("--size", args.size)?);
     let out = report::directory(&args.output)?;
     let servers = if args.one_server { Servers::start_one().await? } else { Servers::start().await? };
+    let own = args.pod.with([format!("--redis={}", servers.url())]);
+    let guests = Guests::from(args.joins as usize / 100 + args.rooms as usize);
     let mut pods = Vec::new();
     for name in PODS {
-        let log = out.join(name);
-        std::fs::create_dir_all(&log).doing(|| format!("making the directory {}", log.display()))?;
-        let mut own = args.pod.clone();
-        own.pod_arg.extend(["--redis".to_owned(), servers.url()]);
-        let guests = Guests::from(args.joins as usize / 100 + args.rooms as usize);
-        pods.push(Pod::open(&own, guests, &log).await?);
+        pods.push(Pod::open(&own, guests, &report::directory_in(&out, name)?).await?);
     }
-    let measured = LocalSet::new().run_until(measure(args, schedule, &servers, &mut pods)).await;
-    let outcome = measured.map_err(|error| pods.iter_mut().fold(error, |error, pod| pod.explain(error)))?;
+    let measured = LocalSet::new().run_until(measure(args, schedule, recipe, &servers, &mut pods)).await;
+    let outcome = measured.map_err(|error| Pod::explain_all(&mut pods, error))?;
     report::write("fleet", &args.output, &outcome, &row(&outcome), &plot(&outcome))
 }
 
 async fn measure(
     args: &FleetArgs,
     schedule: Schedule,
+    recipe: Recipe,
     servers: &Servers,
     pods: &mut [Pod],
 ) -> Result<Outcome, BenchError> {
-    let recipe = Recipe { seed: 1, size: args.size };
     let (across, latency) = across(args, schedule, recipe, pods).await?;
     let seconds = args.seconds / 5.0;
     let plan = rates::Plan { callers: args.callers, recipe, seconds, repetitions: args.repetitions };

@@ -82,16 +82,21 @@ struct Outcome {
 /// Runs it.
 pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
     let recipe = args.load.recipe()?;
-    let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections), &out).await?;
-    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
-    let row = Row::default()
+    let guests = args.load.guests(args.connections);
+    let measure = async |pod: &mut Pod| measure(args, recipe, pod).await;
+    let outcome = Pod::measured(&args.pod, guests, &args.output, measure).await?;
+    let transport = args.load.transport;
+    report::write("idle", &args.output, &outcome, &row(&outcome, transport), &plot(&outcome, transport))
+}
+
+fn row(outcome: &Outcome, transport: Transport) -> Row {
+    Row::default()
         .cell("connections", thousands(outcome.connections as u64))
         .cell("pod's build", outcome.pod_build.as_deref().unwrap_or("-"))
         .cell("pod KiB/connection", format!("{:.2}", outcome.resident_kib_per_connection))
         .cell(
             "kernel KiB/socket, slab + buffers",
-            match (args.load.transport, outcome.kernel_is_ours) {
+            match (transport, outcome.kernel_is_ours) {
                 (Transport::Webtransport, _) => "sessions have no sockets of their own".to_owned(),
                 (Transport::Websocket, true) => {
                     format!("{:.1} + {:.1}", outcome.kernel_slab_kib_per_socket, outcome.kernel_buffer_kib_per_socket)
@@ -105,8 +110,11 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
         .cell("pings", thousands(outcome.pings))
         .cell("CPU us to connect and join", format!("{:.0}", outcome.connect_cpu_us))
         .cell("connections/s", thousands((outcome.connections as f64 / outcome.connect_seconds) as u64))
-        .cell("ready in ms", outcome.pod_ready_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}")));
-    let plot = Plot {
+        .cell("ready in ms", outcome.pod_ready_ms.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}")))
+}
+
+fn plot(outcome: &Outcome, transport: Transport) -> Plot {
+    Plot {
         title: format!("{} idle connections, deflate negotiated", thousands(outcome.connections as u64)),
         bars_title: "KiB per connection (kernel: per socket)".to_owned(),
         bars: [
@@ -114,11 +122,10 @@ pub(crate) async fn run(args: &IdleArgs) -> Result<(), BenchError> {
             ("kernel".to_owned(), vec![outcome.kernel_slab_kib_per_socket + outcome.kernel_buffer_kib_per_socket]),
         ]
         .into_iter()
-        .take(if args.load.transport == Transport::Websocket { 2 } else { 1 })
+        .take(if transport == Transport::Websocket { 2 } else { 1 })
         .collect(),
         ..Plot::default()
-    };
-    report::write("idle", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(args: &IdleArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {

@@ -91,14 +91,18 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
     let large = Schedule::new(args.rate, args.seconds)?;
     let small = Stream { room: SMALL, members: args.small.max(1), schedule: small };
     let large = Stream { room: LARGE, members: args.connections.max(1), schedule: large };
-    let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections + args.small), &out).await?;
-    let outcome = measure(args, &small, &large, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let guests = args.load.guests(args.connections + args.small);
+    let measure = async |pod: &mut Pod| measure(args, &small, &large, recipe, pod).await;
+    let outcome = Pod::measured(&args.pod, guests, &args.output, measure).await?;
+    report::write("mixed", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let latency = |round: &Round| {
         let Percentiles { p50, p99, max, .. } = round.latency;
         format!("{p50:.1} {p99:.1} {max:.1}")
     };
-    let row = Row::default()
+    Row::default()
         .cell("large room", format!("{}, {}/s", thousands(outcome.connections as u64), outcome.rate))
         .cell("small room", format!("{}, {}/s", outcome.small, outcome.small_rate))
         .cell("small alone, publish to receive ms, p50 p99 max", latency(&outcome.small_alone))
@@ -113,8 +117,11 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
         .cell("large, publish to last receiver ms, p50 p99", {
             let Percentiles { p50, p99, .. } = outcome.large.last_receiver;
             format!("{p50:.0} {p99:.0}")
-        });
-    let plot = Plot {
+        })
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    Plot {
         title: format!("a room of {} beside one of {}", outcome.small, thousands(outcome.connections as u64)),
         bars_title: "small room, publish to receive p99 (ms)".to_owned(),
         bars: vec![
@@ -123,8 +130,7 @@ pub(crate) async fn run(args: &MixedArgs) -> Result<(), BenchError> {
         ],
         curves_title: "small room, publish to receive (ms)".to_owned(),
         curves: outcome.curves.clone(),
-    };
-    report::write("mixed", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(

@@ -1,6 +1,7 @@
 //! What is measured: one file a scenario, and beside them what several of them do: a schedule, a window, a progress bar.
 //!
-//! A scenario opens the servers and the audience, lets time pass, and reports. Always holds: everything it started ends
+//! A scenario opens the servers and the audience, lets time pass, and reports. All have one shape: `run` refuses what cannot be
+//! measured and starts the pod, `measure` makes the figures, `row` and `plot` say them. Always holds: everything it started ends
 //! with it, whether it succeeds, fails or is interrupted.
 
 use std::future::Future;

@@ -11,7 +11,7 @@ use crate::{
     arguments::{OutputArgs, PodArgs},
     callers::{Request, call, request},
     content::{Recipe, Stamp},
-    error::{BenchError, Doing as _},
+    error::BenchError,
     plot::Plot,
     pod::Pod,
     process::Process,
@@ -68,19 +68,25 @@ struct Side {
 /// Runs it.
 pub(crate) async fn run(args: &PairArgs) -> Result<(), BenchError> {
     let out = report::directory(&args.output)?;
-    let beside = out.join("reference");
-    std::fs::create_dir_all(&beside).doing(|| format!("making {}", beside.display()))?;
+    let beside = report::directory_in(&out, "reference")?;
     let mut pod = Side::open(args, &args.pod, &out).await?;
     let mut other = args.pod.clone();
     other.pod = args.reference.clone().or(other.pod);
     let mut reference = Side::open(args, &other, &beside).await?;
     let measured = LocalSet::new().run_until(measure(args, &pod, &reference)).await;
-    let outcome = measured.map_err(|error| pod.pod.explain(reference.pod.explain(error)))?;
-    let row = Row::default()
+    let outcome = measured.map_err(|error| Pod::explain_all([&mut pod.pod, &mut reference.pod], error))?;
+    report::write("pair", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
+    Row::default()
         .cell("CPU us a publish", spread(&outcome.pod, 2))
         .cell("reference", spread(&outcome.reference, 2))
-        .cell("ratio", spread(&outcome.ratio, 3));
-    let plot = Plot {
+        .cell("ratio", spread(&outcome.ratio, 3))
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    Plot {
         title: format!("two pods in turns, {} callers", outcome.callers),
         bars_title: "CPU of the process for a publish (us)".to_owned(),
         bars: vec![
@@ -88,8 +94,7 @@ pub(crate) async fn run(args: &PairArgs) -> Result<(), BenchError> {
             ("reference".to_owned(), outcome.bursts.iter().map(|burst| burst.1).collect()),
         ],
         ..Plot::default()
-    };
-    report::write("pair", &args.output, &outcome, &row, &plot)
+    }
 }
 
 impl Side {

@@ -9,8 +9,8 @@ use tokio::task::LocalSet;
 use super::servers::Servers;
 use crate::{
     arguments::{OutputArgs, PodArgs},
-    content::{Recipe, SMALLEST},
-    error::{BenchError, Doing as _},
+    content::Recipe,
+    error::BenchError,
     peer::{Backing, Peer, centrifugo::Centrifugo, nchan::Nchan, roomcast::Roomcast, socketio::Socketio},
     plot::Plot,
     report::{self, judge},
@@ -92,12 +92,8 @@ pub(crate) struct PeersArgs {
 
 /// Runs it.
 pub(crate) async fn run(args: &PeersArgs) -> Result<(), BenchError> {
-    if args.pod.url.is_some() {
-        return Err(BenchError::Usage("this scenario starts its own servers: leave out --url".to_owned()));
-    }
-    if !(SMALLEST..=60_000).contains(&args.size) {
-        return Err(BenchError::Usage(format!("--size {}: an event has {SMALLEST} to 60000 bytes", args.size)));
-    }
+    args.pod.must_start("servers")?;
+    Recipe::of("--size", args.size)?;
     if !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(BenchError::Usage(format!("--seconds {}: above 0 and at most 600", args.seconds)));
     }
@@ -158,8 +154,7 @@ async fn stage(args: &PeersArgs, over: Over, out: &Path) -> Result<Stage, BenchE
         Over::One => Servers::start_one().await?,
         Over::Cluster => Servers::start().await?,
     };
-    let out = out.join(format!("peers-{}", if over == Over::One { "one" } else { "cluster" }));
-    std::fs::create_dir_all(&out).doing(|| format!("making {}", out.display()))?;
+    let out = report::directory_in(out, if over == Over::One { "peers-one" } else { "peers-cluster" })?;
     let mut peers = start(args, &Backing { url: servers.url(), is_cluster: over == Over::Cluster }, &out).await?;
     let measured = measure(args, over, &servers, &peers).await;
     measured.map_err(|error| peers.iter_mut().fold(error, |error, peer| peer.explain(error)))

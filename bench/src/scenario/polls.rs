@@ -15,7 +15,6 @@ use crate::{
     content::{Recipe, Stamp},
     dialect::Dialect,
     error::BenchError,
-    guests::Guests,
     plot::Plot,
     pod::Pod,
     receiver::control::{Join, Target},
@@ -75,7 +74,6 @@ pub(crate) async fn run(args: &PollsArgs) -> Result<(), BenchError> {
         return Err(BenchError::Usage(message.to_owned()));
     }
     let (recipe, schedule) = (args.load.recipe()?, Schedule::new(args.rate, args.seconds)?);
-    let out = report::directory(&args.output)?;
     let (url, _server) = match &args.redis {
         Some(url) => (url.clone(), None),
         None => {
@@ -83,11 +81,9 @@ pub(crate) async fn run(args: &PollsArgs) -> Result<(), BenchError> {
             (format!("redis://127.0.0.1:{}", server.port()), Some(server))
         }
     };
-    let mut own = args.pod.clone();
-    own.pod_arg.extend(["--preset", "live-polls", "--redis", &url].map(str::to_owned));
-    let mut pod = Pod::open(&own, Guests::from(args.connections), &out).await?;
-    let measured = measure(args, schedule, recipe, &mut pod).await;
-    let outcome = measured.map_err(|error| pod.explain(error))?;
+    let own = args.pod.with(["--preset", "live-polls", "--redis", &url].map(str::to_owned));
+    let measure = async |pod: &mut Pod| measure(args, schedule, recipe, pod).await;
+    let outcome = Pod::measured(&own, args.connections.into(), &args.output, measure).await?;
     report::write("polls", &args.output, &outcome, &row(&outcome), &plot(&outcome))?;
     report::judge(outcome.kept, || {
         format!("p95 is {:.1} ms, and must be below {} ms", outcome.latency.p95, outcome.promised_ms)

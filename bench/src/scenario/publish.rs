@@ -128,9 +128,12 @@ pub(crate) async fn run(args: &PublishArgs) -> Result<(), BenchError> {
     if !(args.seconds > 0.0 && args.seconds <= 600.0) {
         return Err(BenchError::Usage(format!("--seconds {}: above 0 and at most 600", args.seconds)));
     }
-    let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, (usize::from(args.callers)).into(), &out).await?;
-    let outcome = LocalSet::new().run_until(measure(args, &mut pod)).await.map_err(|error| pod.explain(error))?;
+    let measure = async |pod: &mut Pod| LocalSet::new().run_until(measure(args, pod)).await;
+    let outcome = Pod::measured(&args.pod, usize::from(args.callers).into(), &args.output, measure).await?;
+    report::write("publish", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let rows = outcome.cases.iter().map(|m| {
         Row::default()
             .cell("", m.case.name())
@@ -140,8 +143,11 @@ pub(crate) async fn run(args: &PublishArgs) -> Result<(), BenchError> {
             .cell("CPU us an event", spread(&m.cpu_us_per_event, 2))
             .cell("CPU us a request, whole process", spread(&m.process_cpu_us_per_request, 1))
     });
-    let row = rows.reduce(Row::above).unwrap_or_default();
-    let plot = Plot {
+    rows.reduce(Row::above).unwrap_or_default()
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    Plot {
         title: format!("the API, {} callers", outcome.callers),
         bars_title: "CPU of the API's thread per event (us)".to_owned(),
         bars: outcome
@@ -153,8 +159,7 @@ pub(crate) async fn run(args: &PublishArgs) -> Result<(), BenchError> {
             })
             .collect(),
         ..Plot::default()
-    };
-    report::write("publish", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(args: &PublishArgs, pod: &mut Pod) -> Result<Outcome, BenchError> {

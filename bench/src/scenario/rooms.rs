@@ -62,11 +62,15 @@ struct Outcome {
 /// Runs it.
 pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
     let (schedule, recipe) = (Schedule::new(args.rate, args.seconds)?, args.load.recipe()?);
-    let out = report::directory(&args.output)?;
-    let mut pod = Pod::open(&args.pod, args.load.guests(args.connections), &out).await?;
-    let outcome = measure(args, schedule, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let guests = args.load.guests(args.connections);
+    let measure = async |pod: &mut Pod| measure(args, schedule, recipe, pod).await;
+    let outcome = Pod::measured(&args.pod, guests, &args.output, measure).await?;
+    report::write("rooms", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let round = &outcome.round;
-    let row = Row::default()
+    Row::default()
         .cell("receivers", thousands(outcome.connections as u64))
         .cell("rooms", thousands(outcome.rooms))
         .cell("events/s", format!("{}", outcome.rate))
@@ -79,15 +83,17 @@ pub(crate) async fn run(args: &RoomsArgs) -> Result<(), BenchError> {
                 round.latency.p50, round.latency.p99, round.latency.p999, round.latency.max
             ),
         )
-        .cell("bytes/delivery", format!("{:.0}", round.wire_bytes_per_delivery));
-    let plot = Plot {
+        .cell("bytes/delivery", format!("{:.0}", round.wire_bytes_per_delivery))
+}
+
+fn plot(outcome: &Outcome) -> Plot {
+    Plot {
         title: format!("{} receivers in {} rooms", thousands(outcome.connections as u64), thousands(outcome.rooms)),
         bars_title: "CPU per delivery (us)".to_owned(),
-        bars: vec![("pod".to_owned(), round.cpu_us_per_delivery.into_iter().collect())],
+        bars: vec![("pod".to_owned(), outcome.round.cpu_us_per_delivery.into_iter().collect())],
         curves_title: "publish to receive (ms)".to_owned(),
         curves: vec![("all rooms".to_owned(), outcome.latency.curve())],
-    };
-    report::write("rooms", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(args: &RoomsArgs, schedule: Schedule, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {

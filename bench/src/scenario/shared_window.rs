@@ -92,24 +92,22 @@ struct Listener {
 
 /// Runs it.
 pub(crate) async fn run(args: &WindowArgs) -> Result<(), BenchError> {
-    if args.pod.url.is_some() {
-        let message = "this scenario starts its own pod: leave out --url";
-        return Err(BenchError::Usage(message.to_owned()));
-    }
-    let out = report::directory(&args.output)?;
+    args.pod.must_start("pod")?;
+    let guests = Guests::from(args.connections + 16);
     let mut all = Vec::new();
     for &replaced in &args.replaced {
         for corpus in Corpus::ALL {
-            let mut pod = Pod::open(&args.pod, Guests::from(args.connections + 16), &out).await?;
-            let measured = measure(args, corpus, replaced, &mut pod).await;
-            all.push(measured.map_err(|error| pod.explain(error))?);
+            let measure = async |pod: &mut Pod| measure(args, corpus, replaced, pod).await;
+            all.push(Pod::measured(&args.pod, guests, &args.output, measure).await?);
         }
     }
-    let mut rows = all.iter().map(row);
-    let first = rows.next().unwrap_or_default();
-    let row = rows.fold(first, Row::above);
+    let row = all.iter().map(row).reduce(Row::above).unwrap_or_default();
+    report::write("window", &args.output, &all, &row, &plot(args, &all))
+}
+
+fn plot(args: &WindowArgs, all: &[Bytes]) -> Plot {
     let bars = all.iter().filter(|bytes| bytes.replaced == 0);
-    let plot = Plot {
+    Plot {
         title: format!("{} members, {} events", args.connections, args.events),
         bars_title: "bytes a delivery".to_owned(),
         bars: bars
@@ -118,10 +116,8 @@ pub(crate) async fn run(args: &WindowArgs) -> Result<(), BenchError> {
                 [bar("alone", bytes.alone), bar("sent", bytes.sent), bar("takeover", bytes.takeover)]
             })
             .collect(),
-        curves_title: String::new(),
-        curves: Vec::new(),
-    };
-    report::write("window", &args.output, &all, &row, &plot)
+        ..Plot::default()
+    }
 }
 
 fn row(bytes: &Bytes) -> Row {

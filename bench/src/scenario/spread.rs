@@ -24,8 +24,8 @@ use super::{
 use crate::{
     arguments::{OutputArgs, PodArgs},
     clock,
-    content::{Recipe, SMALLEST, Stamp},
-    error::{BenchError, Doing as _},
+    content::{Recipe, Stamp},
+    error::BenchError,
     plot::Plot,
     pod::Pod,
     publisher::Publisher,
@@ -106,32 +106,32 @@ struct Published {
 
 /// Runs it.
 pub(crate) async fn run(args: &SpreadArgs) -> Result<(), BenchError> {
-    if args.pod.url.is_some() {
-        return Err(BenchError::Usage("this scenario starts its own pods: leave out --url".to_owned()));
-    }
+    args.pod.must_start("pods")?;
+    let recipe = Recipe::of("--size", args.size)?;
     let memberships = u64::from(args.connections) * u64::from(args.each);
     if !memberships.is_multiple_of(u64::from(args.rooms)) || args.each > args.rooms {
         let message = "--connections times --each is a multiple of --rooms, and --each at most --rooms";
         return Err(BenchError::Usage(message.to_owned()));
     }
-    if !(SMALLEST..=60_000).contains(&args.size) {
-        return Err(BenchError::Usage(format!("--size {}: an event has {SMALLEST} to 60000 bytes", args.size)));
-    }
     let out = report::directory(&args.output)?;
     let servers = Servers::start_one().await?;
+    let own = args.pod.with([format!("--redis={}", servers.url())]);
     let mut pods = Vec::new();
     for index in 0..args.pods {
-        let log = out.join(format!("spread-{index}"));
-        std::fs::create_dir_all(&log).doing(|| format!("making the directory {}", log.display()))?;
-        let own = args.pod.with(format!("--redis={}", servers.url()));
+        let log = report::directory_in(&out, &format!("spread-{index}"))?;
         pods.push(Pod::open(&own, (args.connections as usize).into(), &log).await?);
     }
-    let measured = LocalSet::new().run_until(measure(args, &servers, &mut pods)).await;
-    let outcome = measured.map_err(|error| pods.iter_mut().fold(error, |error, pod| pod.explain(error)))?;
+    let measured = LocalSet::new().run_until(measure(args, recipe, &servers, &mut pods)).await;
+    let outcome = measured.map_err(|error| Pod::explain_all(&mut pods, error))?;
     report::write("spread", &args.output, &outcome, &row(&outcome), &plot(&outcome))
 }
 
-async fn measure(args: &SpreadArgs, servers: &Servers, pods: &mut [Pod]) -> Result<Outcome, BenchError> {
+async fn measure(
+    args: &SpreadArgs,
+    recipe: Recipe,
+    servers: &Servers,
+    pods: &mut [Pod],
+) -> Result<Outcome, BenchError> {
     let [first, others @ ..] = pods else { return Err(BenchError::Protocol("no pods".to_owned())) };
     let process = first.process()?;
     let resident = || Ok::<_, BenchError>(process.memory()?.resident as f64 / 1024.0);
@@ -151,7 +151,7 @@ async fn measure(args: &SpreadArgs, servers: &Servers, pods: &mut [Pod]) -> Resu
     let memory_after_kib = resident()?;
     let redis_kib = servers.memory().await?.saturating_sub(redis_before) as f64 / 1024.0;
     let published = match args.rate > 0.0 {
-        true => Some(publish(args, servers, first, others, &notes).await?),
+        true => Some(publish(args, recipe, servers, first, others, &notes).await?),
         false => None,
     };
     progress.finish_and_clear();
@@ -218,6 +218,7 @@ impl Posts {
 
 async fn publish(
     args: &SpreadArgs,
+    recipe: Recipe,
     servers: &Servers,
     first: &mut Pod,
     others: &[Pod],
@@ -225,7 +226,7 @@ async fn publish(
 ) -> Result<Published, BenchError> {
     let batch = u64::from(args.batch);
     let schedule = Schedule::new(args.rate / batch as f64, args.seconds)?;
-    let (recipe, process) = (Recipe { seed: 1, size: args.size }, first.process()?);
+    let process = first.process()?;
     let processes = others.iter().map(Pod::process).collect::<Result<Vec<_>, _>>()?;
     let cpu = || -> Result<[u64; 3], BenchError> {
         let others = processes.iter().map(|other| other.cpu()).sum::<Result<u64, _>>()?;

@@ -90,12 +90,13 @@ struct Outcome {
 /// Runs it.
 pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
     let recipe = args.load.recipe()?;
-    let out = report::directory(&args.output)?;
-    let mut pod_args = args.pod.clone();
-    pod_args.pod_arg.push(WINDOW.to_owned());
     let guests = Guests { sockets: args.sockets, sessions: args.sessions };
-    let mut pod = Pod::open(&pod_args, guests, &out).await?;
-    let outcome = measure(args, recipe, &mut pod).await.map_err(|error| pod.explain(error))?;
+    let measure = async |pod: &mut Pod| measure(args, recipe, pod).await;
+    let outcome = Pod::measured(&args.pod.with([WINDOW.to_owned()]), guests, &args.output, measure).await?;
+    report::write("transports", &args.output, &outcome, &row(&outcome), &plot(&outcome))
+}
+
+fn row(outcome: &Outcome) -> Row {
     let mut row = Row::default()
         .cell("sockets", thousands(outcome.sockets as u64))
         .cell("sessions", thousands(outcome.sessions as u64))
@@ -111,11 +112,15 @@ pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
             format!("{cpu}; {last}"),
         );
     }
+    row
+}
+
+fn plot(outcome: &Outcome) -> Plot {
     let bars = outcome.kinds.iter().map(|kind| {
         let cpu = kind.rounds.iter().filter_map(|round| round.cpu_us_per_delivery).collect();
         (format!("{} ×{}", kind.name, kind.burst), cpu)
     });
-    let plot = Plot {
+    Plot {
         title: format!(
             "{} sockets and {} sessions in one pod",
             thousands(outcome.sockets as u64),
@@ -124,8 +129,7 @@ pub(crate) async fn run(args: &TransportsArgs) -> Result<(), BenchError> {
         bars_title: "CPU per delivery (us)".to_owned(),
         bars: bars.collect(),
         ..Plot::default()
-    };
-    report::write("transports", &args.output, &outcome, &row, &plot)
+    }
 }
 
 async fn measure(args: &TransportsArgs, recipe: Recipe, pod: &mut Pod) -> Result<Outcome, BenchError> {

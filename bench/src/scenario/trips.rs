@@ -146,10 +146,11 @@ async fn pass(args: &TripsArgs, plan: &Plan, deflate: bool, out: &Path) -> Resul
     let server = one_redis().await?;
     let settings = Settings(out.join("trips.toml"));
     settings.write(WINDOWS[0])?;
-    let mut own = args.pod.clone();
-    own.pod_arg.extend(["--preset", "trips", "--redis"].map(str::to_owned));
-    own.pod_arg.push(format!("redis://127.0.0.1:{}", server.port()));
-    own.pod_arg.extend(["--config".to_owned(), settings.0.display().to_string()]);
+    let own = args.pod.with([
+        "--preset=trips".to_owned(),
+        format!("--redis=redis://127.0.0.1:{}", server.port()),
+        format!("--config={}", settings.0.display()),
+    ]);
     let mut pod = Pod::open(&own, Guests::from(plan.connections), out).await?;
     let backend = Backend::connect(server.port()).await?;
     let measured = measure(args, plan, deflate, &mut pod, backend, &settings).await;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::plan::Plan;
 use crate::{
     floor::control::Counts,
     plot::Plot,
@@ -76,6 +77,50 @@ pub(super) struct Outcome {
     pub(super) native_cpu_bar: Option<f64>,
 }
 
+impl Outcome {
+    /// What the sides came to: the pod, its receivers of the native protocol, the floor, another build.
+    pub(super) fn of(
+        plan: Plan,
+        threads: usize,
+        pod_ready_ms: Option<f64>,
+        floor_counts: Option<Counts>,
+        [pod, native, floor, reference]: [Option<Side>; 4],
+    ) -> Self {
+        let both = pod.as_ref().zip(floor.as_ref());
+        let ratio = |figure: fn(&Round) -> Option<f64>| both.and_then(|(pod, floor)| pod.over(floor, |_, r| figure(r)));
+        let over_native = pod.as_ref().zip(native.as_ref());
+        let native_cpu_ratio = over_native.and_then(|(pod, native)| pod.over(native, Side::bare_cpu));
+        let over_reference = pod.as_ref().zip(reference.as_ref());
+        Self {
+            connections: plan.connections,
+            rate: plan.schedule.rate,
+            seconds: plan.schedule.seconds,
+            size: plan.recipe.size,
+            deflate: plan.deflate,
+            threads,
+            pod_ready_ms,
+            floor_counts,
+            cpu_ratio: ratio(|round| round.cpu_us_per_delivery),
+            cpu_ratio_without_pings: both.and_then(|(pod, floor)| {
+                pod.ping_cpu_us?;
+                pod.over(floor, Side::bare_cpu)
+            }),
+            last_receiver_p99_ratio: ratio(|round| Some(round.last_receiver.p99)),
+            last_receiver_p99_ratio_pooled: both
+                .map(|(pod, floor)| pod.last_receiver_pooled.p99 / floor.last_receiver_pooled.p99),
+            last_receiver_p50_ratio: ratio(|round| Some(round.last_receiver.p50)),
+            native_cpu_ratio,
+            native_cpu_bar: native_cpu_ratio.map(|_| NATIVE_BAR),
+            reference_cpu_ratio: over_reference
+                .and_then(|(pod, reference)| pod.over(reference, |_, round| round.cpu_us_per_delivery)),
+            pod,
+            native,
+            floor,
+            reference,
+        }
+    }
+}
+
 /// A repetition's CPU per delivery without its pings.
 pub(super) fn without_pings(round: &Round, ping_cpu_us: f64) -> Option<f64> {
     Some(round.cpu_us_per_delivery? - ping_cpu_us * round.pings as f64 / round.deliveries.max(1) as f64)
@@ -89,7 +134,7 @@ impl Side {
     }
 
     /// A repetition's CPU per delivery without its pings, as far as it is known what they cost.
-    pub(super) fn bare_cpu(&self, round: &Round) -> Option<f64> {
+    fn bare_cpu(&self, round: &Round) -> Option<f64> {
         without_pings(round, self.ping_cpu_us.unwrap_or(0.0))
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     guests::Guests,
     ocean::Ocean,
     pod::Pod,
+    report,
     scenario::servers::Servers,
 };
 
@@ -86,8 +87,7 @@ impl Ground {
 
     /// Starts a pod that takes edges in.
     pub(super) async fn pod(&self, name: &str, more: &[(&str, String)]) -> Result<Placed, BenchError> {
-        let log = self.out.join(name);
-        std::fs::create_dir_all(&log).doing(|| format!("making the directory {}", log.display()))?;
+        let log = report::directory_in(&self.out, name)?;
         let [port] = testkit::ports::free();
         let relay = SocketAddr::from(([127, 0, 0, 1], port));
         let mut own = self.args.clone();

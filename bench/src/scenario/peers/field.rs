@@ -120,10 +120,7 @@ impl FieldArgs {
         for rate in [self.room_rate, self.rooms_rate] {
             Schedule::new(rate, self.broadcast_seconds)?;
         }
-        if !(crate::content::SMALLEST..=60_000).contains(&self.broadcast_size) {
-            let message = format!("--broadcast-size {}: an event has 80 to 60000 bytes", self.broadcast_size);
-            return Err(BenchError::Usage(message));
-        }
+        self.recipe()?;
         if !(0.0..=600.0).contains(&self.settle) {
             return Err(BenchError::Usage(format!("--settle {}: 0 to 600 seconds", self.settle)));
         }
@@ -132,6 +129,10 @@ impl FieldArgs {
             return Err(BenchError::FileLimit { what: "a server".to_owned(), needed, limit });
         }
         Ok(())
+    }
+
+    fn recipe(&self) -> Result<Recipe, BenchError> {
+        Recipe::of("--broadcast-size", self.broadcast_size)
     }
 
     fn plan(&self, shape: Shape, callers: u16, seconds: f64) -> Result<Plan, BenchError> {
@@ -145,7 +146,7 @@ impl FieldArgs {
             bursts: is_one,
             callers: (shape == Shape::Plain).then_some((callers, seconds)),
             settle: self.settle,
-            recipe: Recipe { seed: 1, size: self.broadcast_size },
+            recipe: self.recipe()?,
         })
     }
 }
