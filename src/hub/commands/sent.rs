@@ -106,55 +106,47 @@ impl Services {
     }
 
     async fn reply_to(&self, principal: &Principal, action: Action, answered: usize) -> Reply {
-        let refuse = |code, message: &str, room| Reply::Error { code, message: message.to_owned(), room };
+        let refuse = |code, message: &str| Reply::Error { code, message: message.to_owned(), room: None };
+        if let Action::Presence(_) | Action::History { .. } | Action::Unread(_) | Action::Call(_) = action
+            && answered > MAX_ANSWER
+        {
+            let message = "this answer has no place for more: ask for it in a request of its own";
+            return refuse(ErrorCode::LimitExceeded, message);
+        }
+        if let Some(room) = read_about(&action)
+            && let Err((code, message)) = self.may_read(principal, room).await
+        {
+            return Reply::Error { code, message, room: Some(room.clone()) };
+        }
         match action {
             Action::Reply(reply) => reply,
             Action::Publish(room, publication) => self.client_publish(Some(principal), room, publication).await,
-            Action::Presence(_) | Action::History { .. } | Action::Unread(_) | Action::Call(_)
-                if answered > MAX_ANSWER =>
-            {
-                let message = "this answer has no place for more: ask for it in a request of its own";
-                refuse(ErrorCode::LimitExceeded, message, None)
+            Action::Ack { room, epoch, offset } => self.client_ack(principal, ReadUpTo { room, epoch, offset }).await,
+            Action::Delivered { room, epoch, offset } => {
+                take_delivered(self, &principal.grant, ReadUpTo { room, epoch, offset })
             }
-            Action::Ack { room, epoch, offset } => match self.may_read(principal, &room).await {
-                Ok(()) => self.client_ack(principal, ReadUpTo { room, epoch, offset }).await,
-                Err((code, message)) => refuse(code, &message, Some(room)),
-            },
-            Action::Delivered { room, epoch, offset } => match self.may_read(principal, &room).await {
-                Ok(()) => take_delivered(self, &principal.grant, ReadUpTo { room, epoch, offset }),
-                Err((code, message)) => refuse(code, &message, Some(room)),
-            },
             // What the backend decides about would be a question for each.
             Action::Unread(rooms) => self.client_unread(&principal.grant, rooms, |_| false).await,
-            Action::Presence(room) => match self.may_read(principal, &room).await {
-                Ok(()) => self.client_presence(room).await,
-                Err((code, message)) => refuse(code, &message, Some(room)),
-            },
-            Action::History { room, since, before, limit } => match self.may_read(principal, &room).await {
-                Ok(()) => PastEvents(self).read(room, since, before, limit).await,
-                Err((code, message)) => refuse(code, &message, Some(room)),
-            },
+            Action::Presence(room) => self.client_presence(room).await,
+            Action::History { room, since, before, limit } => PastEvents(self).read(room, since, before, limit).await,
             Action::Subscribe(_) | Action::Unsubscribe(_) => {
-                refuse(ErrorCode::BadRequest, "a request is in no room: a poll names its rooms", None)
+                refuse(ErrorCode::BadRequest, "a request is in no room: a poll names its rooms")
             }
-            Action::Signal { room, topic, data, ttl_ms } => match self.may_read(principal, &room).await {
-                Ok(()) => {
-                    let act = if ttl_ms == 0 { SignalAct::Stop } else { SignalAct::Show(ttl_ms) };
-                    let connection = ConnectionId(0).to_string().into();
-                    let sender = Member { connection, user: principal.grant.user().cloned() };
-                    send_signal(self, &room, Signal { topic, sender, data, act }).await
-                }
-                Err((code, message)) => refuse(code, &message, Some(room)),
-            },
+            Action::Signal { room, topic, data, ttl_ms } => {
+                let act = if ttl_ms == 0 { SignalAct::Stop } else { SignalAct::Show(ttl_ms) };
+                let connection = ConnectionId(0).to_string().into();
+                let sender = Member { connection, user: principal.grant.user().cloned() };
+                send_signal(self, &room, Signal { topic, sender, data, act }).await
+            }
             Action::Status(change) => self.client_status(principal.grant.user().map(|user| &**user), change).await,
             Action::Delete { room, epoch, offset } => {
                 EventDeletion(self).for_client(principal, EventAt { room, epoch, offset }).await
             }
             Action::Call(call) => BackendCalls(self).make(principal, &call).await,
             Action::Authenticate(_) => {
-                refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=", None)
+                refuse(ErrorCode::BadRequest, "the token comes with the request: in Authorization or as ?token=")
             }
-            Action::Stats => refuse(ErrorCode::BadRequest, "a request has no statistics", None),
+            Action::Stats => refuse(ErrorCode::BadRequest, "a request has no statistics"),
             Action::Nothing | Action::DropSignal | Action::Close(_) => Reply::Done { expires_at: None },
         }
     }
@@ -165,6 +157,30 @@ impl Services {
             self.may_join(principal, room).await?;
         }
         Ok(())
+    }
+}
+
+/// The room that an action reads about, or is told to the members of: its client may have to be allowed in there.
+fn read_about(action: &Action) -> Option<&Room> {
+    match action {
+        Action::Ack { room, .. }
+        | Action::Delivered { room, .. }
+        | Action::Presence(room)
+        | Action::History { room, .. }
+        | Action::Signal { room, .. } => Some(room),
+        Action::Nothing
+        | Action::Reply(_)
+        | Action::Authenticate(_)
+        | Action::Stats
+        | Action::Subscribe(_)
+        | Action::Unsubscribe(_)
+        | Action::Publish(..)
+        | Action::Status(_)
+        | Action::Delete { .. }
+        | Action::Call(_)
+        | Action::DropSignal
+        | Action::Unread(_)
+        | Action::Close(_) => None,
     }
 }
 
