@@ -1,4 +1,9 @@
 //! Carries out the steps of a message.
+//!
+//! Pure. Never looks for a value by a name: a step has the field. Always holds: what is written is JSON, whatever the values are; a
+//! placeholder without a value is `null`, or leaves its member out.
+
+use std::fmt::Display;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
@@ -47,112 +52,112 @@ impl<'a> Scene<'a> {
 
     /// Writes a field's value as JSON; whether it has one.
     fn value(&self, name: &Field, out: &mut Vec<u8>) -> bool {
+        let occasion = self.occasion;
         match name {
-            Field::Data(pointer) => match (self.data(pointer), self.occasion.payload()) {
-                (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
-                (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
-                    out.push(b'"');
-                    out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
-                    out.push(b'"');
-                }
-                _ => return false,
-            },
-            Field::Events => {
-                let Some(batch) = self.occasion.batch() else { return false };
-                out.push(b'[');
-                for event in &batch.events {
-                    let scene = Scene { occasion: Occasion::Event(batch, event), ..*self };
-                    let Some(rule) = scene.rule_of(event) else { continue };
-                    comma(out);
-                    write(rule.message.steps(), &scene, out);
-                }
-                out.push(b']');
-            }
+            Field::Data(pointer) => self.data_value(pointer, out),
+            Field::Events => self.event_values(out),
             Field::Messages => {
-                let Occasion::Http(answer) = self.occasion else { return false };
+                let Occasion::Http(answer) = occasion else { return false };
                 out.push(b'[');
                 out.extend_from_slice(answer.messages);
                 out.push(b']');
+                true
             }
-            Field::Code if self.occasion.is_http() => match self.occasion.close() {
-                Some(closed) => number(out, closed.code()),
-                None => return false,
-            },
-            Field::Id => match self.id {
-                Some(id) => out.extend_from_slice(id.as_bytes()),
-                None => return false,
-            },
-            Field::Members => match self.occasion.members() {
-                Some((members, _)) => {
-                    // Members are few, and their two fields always texts.
-                    out.extend_from_slice(&serde_json::to_vec(members).unwrap_or_else(|_| b"[]".to_vec()));
-                }
-                None => return false,
-            },
-            Field::Replayed => match self.occasion {
-                Occasion::Opening(_, replayed) => number(out, replayed),
-                _ => return false,
-            },
-            Field::Claim(pointer) => match self.occasion {
-                Occasion::Opening(opening, _) => match claim(opening, pointer) {
-                    Some(value) => out.extend_from_slice(value.get().as_bytes()),
-                    None => return false,
-                },
-                _ => return false,
-            },
-            Field::Recovered => match self.occasion {
-                Occasion::Reply(Reply::Subscribed { recovered, .. }) => number(out, recovered),
-                _ => return false,
-            },
-            Field::Complete => match self.occasion {
-                Occasion::History(_, complete) => number(out, complete),
-                _ => return false,
-            },
-            Field::Now(clock) if *clock != Clock::Rfc3339 => number(out, clock_of(self.now, *clock)),
-            Field::Time(clock) if *clock != Clock::Rfc3339 => match self.occasion.time() {
-                Some(time) => number(out, clock_of(time, *clock)),
-                None => return false,
-            },
-            Field::Ttl => match self.occasion {
-                Occasion::Signal(notice) => number(out, notice.ttl_ms),
-                _ => return false,
-            },
-            Field::End | Field::Unread => match (name, self.occasion) {
-                (Field::End, Occasion::Unread(unread)) => number(out, unread.end),
-                (_, Occasion::Unread(unread)) => number(out, unread.count()),
-                _ => return false,
-            },
-            Field::Offset => {
-                return self.occasion.offset().is_some_and(|offset| {
-                    number(out, offset);
-                    true
-                });
+            Field::Code if occasion.is_http() => number_of(occasion.close().map(Disconnect::code), out),
+            Field::Id => {
+                let Some(id) = self.id else { return false };
+                out.extend_from_slice(id.as_bytes());
+                true
             }
-            Field::After if self.occasion.epoch().is_none() => return false,
-            Field::After | Field::Total | Field::PingInterval | Field::ExpiresAt | Field::AfterMs => {
-                let value = match (name, self.occasion) {
-                    (Field::After, Occasion::Batch(batch) | Occasion::History(batch, _)) => batch.after,
-                    (Field::After, Occasion::Reply(Reply::Gap { after, .. })) => *after,
-                    (Field::PingInterval, Occasion::Opening(opening, _)) => opening.ping_interval_ms,
-                    (Field::ExpiresAt, Occasion::Reply(Reply::Done { expires_at: Some(at) })) => *at,
-                    (Field::ExpiresAt, Occasion::Reply(Reply::Refresh { expires_at })) => *expires_at,
-                    (Field::AfterMs, Occasion::Reply(Reply::Reconnect { after_ms })) => *after_ms,
-                    (Field::Total, _) => match self.occasion.members() {
-                        Some((_, total)) => total as u64,
-                        None => return false,
-                    },
-                    _ => return false,
+            Field::Members => {
+                let Some((members, _)) = occasion.members() else { return false };
+                // Members are few, and their two fields always texts.
+                out.extend_from_slice(&serde_json::to_vec(members).unwrap_or_else(|_| b"[]".to_vec()));
+                true
+            }
+            Field::Claim(pointer) => {
+                let Occasion::Opening(opening, _) = occasion else { return false };
+                let Some(value) = claim(opening, pointer) else { return false };
+                out.extend_from_slice(value.get().as_bytes());
+                true
+            }
+            Field::Replayed | Field::Recovered | Field::Complete => {
+                let flag = match (name, occasion) {
+                    (Field::Replayed, Occasion::Opening(_, replayed)) => Some(replayed),
+                    (Field::Recovered, Occasion::Reply(Reply::Subscribed { recovered, .. })) => Some(*recovered),
+                    (Field::Complete, Occasion::History(_, complete)) => Some(complete),
+                    _ => None,
                 };
-                number(out, value);
+                number_of(flag, out)
             }
+            Field::Now(clock) if *clock != Clock::Rfc3339 => number_of(Some(clock_of(self.now, *clock)), out),
+            Field::Time(clock) if *clock != Clock::Rfc3339 => {
+                number_of(occasion.time().map(|time| clock_of(time, *clock)), out)
+            }
+            Field::After if occasion.epoch().is_none() => false,
+            Field::Offset
+            | Field::After
+            | Field::Total
+            | Field::End
+            | Field::Unread
+            | Field::Ttl
+            | Field::PingInterval
+            | Field::ExpiresAt
+            | Field::AfterMs => number_of(self.count(name), out),
             _ => {
                 let mut text = String::new();
-                if !self.text(name, &mut text) {
-                    return false;
+                let there = self.text(name, &mut text);
+                if there {
+                    quote(&text, out);
                 }
-                quote(&text, out);
+                there
             }
         }
+    }
+
+    /// The number that a field of that kind stands for.
+    fn count(&self, name: &Field) -> Option<u64> {
+        match (name, self.occasion) {
+            (Field::Offset, occasion) => occasion.offset(),
+            (Field::Total, occasion) => occasion.members().map(|(_, total)| total as u64),
+            (Field::After, Occasion::Batch(batch) | Occasion::History(batch, _)) => Some(batch.after),
+            (Field::After, Occasion::Reply(Reply::Gap { after, .. })) => Some(*after),
+            (Field::End, Occasion::Unread(unread)) => Some(unread.end),
+            (Field::Unread, Occasion::Unread(unread)) => Some(unread.count()),
+            (Field::Ttl, Occasion::Signal(notice)) => Some(notice.ttl_ms.into()),
+            (Field::PingInterval, Occasion::Opening(opening, _)) => Some(opening.ping_interval_ms),
+            (Field::ExpiresAt, Occasion::Reply(Reply::Done { expires_at })) => *expires_at,
+            (Field::ExpiresAt, Occasion::Reply(Reply::Refresh { expires_at })) => Some(*expires_at),
+            (Field::AfterMs, Occasion::Reply(Reply::Reconnect { after_ms })) => Some(*after_ms),
+            _ => None,
+        }
+    }
+
+    /// Writes a part of the data; whether there is one. Binary data has one part, the whole.
+    fn data_value(&self, pointer: &Pointer, out: &mut Vec<u8>) -> bool {
+        match (self.data(pointer), self.occasion.payload()) {
+            (Some(value), _) => out.extend_from_slice(value.get().as_bytes()),
+            (None, Some(Payload::Binary(bytes))) if pointer.is_whole() => {
+                out.push(b'"');
+                out.extend_from_slice(STANDARD.encode(bytes).as_bytes());
+                out.push(b'"');
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Writes each event of a batch by its rule; whether there is a batch.
+    fn event_values(&self, out: &mut Vec<u8>) -> bool {
+        let Some(batch) = self.occasion.batch() else { return false };
+        out.push(b'[');
+        for event in &batch.events {
+            let scene = Scene { occasion: Occasion::Event(batch, event), ..*self };
+            let Some(rule) = scene.rule_of(event) else { continue };
+            comma(out);
+            write(rule.message.steps(), &scene, out);
+        }
+        out.push(b']');
         true
     }
 
@@ -252,6 +257,15 @@ impl<'a> Scene<'a> {
     fn placeholder(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
         placeholder.iter().any(|field| self.value(field, out))
     }
+}
+
+/// Writes a number or a switch; whether there is one.
+fn number_of(value: Option<impl Display>, out: &mut Vec<u8>) -> bool {
+    let there = value.is_some();
+    if let Some(value) = value {
+        number(out, value);
+    }
+    there
 }
 
 /// Carries out steps.
