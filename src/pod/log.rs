@@ -1,4 +1,7 @@
 //! Which broker a pod has: Redis or a home where the configuration names one, otherwise the embedded one.
+//!
+//! Never another one while the pod runs. Always holds: all that is asked of a pod's broker is asked of the same one, but for what an edge
+//! keeps for itself.
 
 use std::{sync::Arc, time::Instant};
 
@@ -22,6 +25,11 @@ use crate::{
     model::LinkStatus,
     transport::trust,
 };
+
+/// What each of them is by itself.
+trait Store: Broker + Presence + Control + KeyValue + Acks {}
+
+impl<T: Broker + Presence + Control + KeyValue + Acks> Store for T {}
 
 /// A pod's broker.
 #[derive(Clone)]
@@ -78,44 +86,32 @@ impl Log {
         Ok(Self::Redis(Arc::new(redis)))
     }
 
-    pub(super) fn broker(&self) -> Arc<dyn Broker> {
+    fn store(&self) -> Arc<dyn Store> {
         match self {
             Self::Memory(memory) => Arc::clone(memory) as _,
             Self::Redis(redis) => Arc::clone(redis) as _,
             Self::Home(home, _) => Arc::clone(home) as _,
         }
+    }
+
+    pub(super) fn broker(&self) -> Arc<dyn Broker> {
+        self.store()
     }
 
     pub(super) fn presence(&self) -> Arc<dyn Presence> {
-        match self {
-            Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
-            Self::Home(home, _) => Arc::clone(home) as _,
-        }
+        self.store()
     }
 
     pub(super) fn control(&self) -> Arc<dyn Control> {
-        match self {
-            Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
-            Self::Home(home, _) => Arc::clone(home) as _,
-        }
+        self.store()
     }
 
     pub(super) fn values(&self) -> Arc<dyn KeyValue> {
-        match self {
-            Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
-            Self::Home(home, _) => Arc::clone(home) as _,
-        }
+        self.store()
     }
 
     pub(super) fn acks(&self) -> Arc<dyn Acks> {
-        match self {
-            Self::Memory(memory) => Arc::clone(memory) as _,
-            Self::Redis(redis) => Arc::clone(redis) as _,
-            Self::Home(home, _) => Arc::clone(home) as _,
-        }
+        self.store()
     }
 
     pub(super) fn keys(&self) -> Arc<dyn KeyMemory> {
