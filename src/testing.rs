@@ -19,10 +19,9 @@ pub mod auth {
 /// The log of rooms, and what pods ask each other.
 pub mod broker {
     pub use crate::broker::{
-        AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, DisplacedConnection,
-        EachOf, Erasure, FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, KeysBesideLog, LookUp,
-        PlaceClaim, PlaceVerdict, Presence, Respond, Standing, StoredUser, UntoldAck, UserPlaces, UserRecords,
-        UserWrite, Verdicts,
+        AckBounds, Acks, Answer, Broker, BrokerError, Condition, Control, Deliver, Delivery, EachOf, Erasure,
+        FleetAnswer, FleetQuestion, History, HistoryQuery, KeptAck, KeyValue, KeysBesideLog, LookUp, PlaceClaim,
+        PlaceVerdict, Presence, Respond, Standing, StoredUser, UntoldAck, UserPlaces, UserRecords, UserWrite, Verdicts,
     };
 
     /// Plain messages of other publishers.

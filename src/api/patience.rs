@@ -18,10 +18,10 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::time::{Instant, sleep_until};
 
 /// Between requests. More than the 60 s after which proxies and clients give an idle connection up themselves.
-pub(super) const IDLE_TIME: Duration = Duration::from_secs(75);
+const IDLE_TIME: Duration = Duration::from_secs(75);
 
 /// From a head's first byte to its last.
-pub(super) const HEAD_TIME: Duration = Duration::from_secs(10);
+const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// How late the end of a head's time may be noticed.
 const TICK: Duration = Duration::from_secs(1);

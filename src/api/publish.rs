@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The most publications times rooms of one broadcast.
-pub(super) const MAX_PUBLICATIONS: usize = 1_000;
+const MAX_PUBLICATIONS: usize = 1_000;
 
 /// An event and where it goes. As in the WebSocket protocol, `null` is absent, but `"data":null` is data.
 #[derive(Deserialize)]

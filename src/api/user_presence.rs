@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The most users of one answer.
-pub(super) const MAX_USERS: usize = 100;
+const MAX_USERS: usize = 100;
 
 /// A user in an answer.
 #[derive(Serialize)]
@@ -36,7 +36,7 @@ impl<'a> Shown<'a> {
 }
 
 /// The presence of users, if it is switched on.
-pub(super) fn switched_on(services: &Services) -> Result<&UserPresence, ApiError> {
+fn switched_on(services: &Services) -> Result<&UserPresence, ApiError> {
     services.user_presence.as_deref().ok_or_else(|| {
         ApiError::new(ApiCode::NotAvailable, "users have no presence here: set `user_presence.room` to switch it on")
     })

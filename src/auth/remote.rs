@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Tokens with unknown keys cause one fetch in this time at most.
-pub const ASK_PAUSE: Duration = Duration::from_secs(10);
+const ASK_PAUSE: Duration = Duration::from_secs(10);
 
 /// How long a token waits for a fetch.
 pub const WAIT: Duration = Duration::from_secs(2);

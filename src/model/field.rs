@@ -111,7 +111,7 @@ pub fn check_length(field: &'static str, text: &str) -> Result<(), FieldError> {
 }
 
 /// The deepest nesting of data that others publish by their own ways: they cannot be told of a limit, and browsers read far more.
-pub const MAX_FOREIGN_DEPTH: usize = 1_000;
+const MAX_FOREIGN_DEPTH: usize = 1_000;
 
 impl Payload {
     /// JSON data that other publishers send by their own ways, kept as it is written. It may be deeper than [`MAX_DEPTH`].

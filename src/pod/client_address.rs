@@ -15,7 +15,7 @@ use crate::{
 
 /// The client of a request that came from `peer`.
 #[must_use]
-pub fn client_of(headers: &HeaderMap, peer: SocketAddr, settings: &AddressSettings) -> SocketAddr {
+fn client_of(headers: &HeaderMap, peer: SocketAddr, settings: &AddressSettings) -> SocketAddr {
     if !settings.trusts(peer.ip()) {
         return peer;
     }

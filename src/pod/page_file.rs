@@ -15,7 +15,7 @@ use http_body_util::Full;
 pub(super) const HTML: &str = "text/html; charset=utf-8";
 pub(super) const CSS: &str = "text/css; charset=utf-8";
 pub(super) const SCRIPT: &str = "text/javascript; charset=utf-8";
-pub(super) const SVG: &str = "image/svg+xml";
+const SVG: &str = "image/svg+xml";
 
 /// What a file is made of: path, type, text.
 pub(super) type Source = (&'static str, &'static str, &'static str);

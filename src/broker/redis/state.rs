@@ -41,7 +41,7 @@ pub(super) const ATTEMPT_AGE: Duration = Duration::from_secs(30);
 
 /// How long a record without events is known after the last time it was asked for: pods of the build before write one for each room
 /// that has members, and a publish that Redis refused in part leaves one.
-pub(super) const EMPTY_TTL: Duration = Duration::from_secs(90);
+const EMPTY_TTL: Duration = Duration::from_secs(90);
 
 /// What a stored event costs beside its bytes; the scripts count the same.
 pub(super) const EVENT_COST: usize = 64;

@@ -134,7 +134,7 @@ impl Broadcast {
 
     /// Whether it may be lost: a signal that ends by itself.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    fn is_passing(&self) -> bool {
         matches!(&self.content, Content::Signal(notice) if notice.ttl_ms > 0)
     }
 

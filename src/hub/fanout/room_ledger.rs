@@ -40,7 +40,7 @@ impl RoomLedger {
     pub const CHAINS: usize = 4;
 
     /// The most wire formats that are counted. Clients choose among more, and the one that reaches fewest gives way.
-    pub const FORMATS: usize = 16;
+    const FORMATS: usize = 16;
 
     /// Whether a wire format without a chain may have one.
     pub fn grant(&mut self, format: WireFormat, now_ms: u64) -> ChainGrant {

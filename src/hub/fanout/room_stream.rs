@@ -70,7 +70,7 @@ pub struct RoomStream {
 
 impl RoomStream {
     /// The most broadcasts that wait behind a fan-out. So few in tests that a history of 200 steps fills it.
-    pub const MAX_BACKLOG: usize = if cfg!(test) { 6 } else { 256 };
+    const MAX_BACKLOG: usize = if cfg!(test) { 6 } else { 256 };
 
     /// A stream without a position: its sequencer was not asked yet.
     #[must_use]

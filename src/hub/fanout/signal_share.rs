@@ -11,7 +11,7 @@ pub struct SignalShare(Bucket);
 
 impl SignalShare {
     /// The most receivers a second, and at once: a tenth to a fifth of a core.
-    pub const RECEIVERS: u32 = 100_000;
+    const RECEIVERS: u32 = 100_000;
 
     /// All of it.
     #[must_use]

@@ -65,7 +65,7 @@ impl RoomSequencer {
     pub const MAX_HELD: usize = 4_096;
 
     /// How long joins and leaves wait for company: a crowd that comes at once is told of once.
-    pub const PRESENCE_WINDOW: Duration = Duration::from_millis(100);
+    const PRESENCE_WINDOW: Duration = Duration::from_millis(100);
 
     /// A room of so many workers that the broker was just asked to deliver. `life` differs from that of every earlier
     /// sequencer of the same room.
