@@ -157,11 +157,18 @@ async fn hooks(token: &str) -> String {
     tokio::spawn(async move { runs.run().await });
     let headers = http::HeaderMap::from_iter([(http::header::COOKIE, token.parse().unwrap())]);
     let target = format!("/ws?token={token}").parse().unwrap();
-    let told = ClientRequest::new(&settings, &target, &headers, None, "websocket", "native", Some(&Token::new(token)));
+    let client_request =
+        ClientRequest::new(&settings, &target, &headers, None, "websocket", "native", Some(&Token::new(token)));
     let (grant, namespace) = (Grant::default(), None);
-    let question =
-        ConnectQuestion { connection: None, grant: &grant, told: &told, token: None, namespace, refresh: false };
+    let question = ConnectQuestion {
+        connection: None,
+        grant: &grant,
+        client_request: &client_request,
+        token: None,
+        namespace,
+        refresh: false,
+    };
     let error = hooks.connect.as_ref().unwrap().ask(question).await.unwrap_err();
     assert!(matches!(error, HookError::BadAnswer(_)), "{error}");
-    format!("{error} {error:?} {told:?} {settings:?}")
+    format!("{error} {error:?} {client_request:?} {settings:?}")
 }

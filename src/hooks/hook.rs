@@ -67,7 +67,7 @@ pub enum HookError {
 impl HookError {
     /// What a client is told: nothing of the backend.
     #[must_use]
-    pub fn told(&self) -> &'static str {
+    pub fn message_to_client(&self) -> &'static str {
         match self {
             Self::Full => "too many clients wait for the backend that decides this: try again later",
             _ => "the backend that decides this gives no answer: try again later",

@@ -128,7 +128,7 @@ pub struct ConnectQuestion<'a> {
     /// What its token says, if it is verified.
     pub grant: &'a Grant,
     /// Its request.
-    pub told: &'a ClientRequest,
+    pub client_request: &'a ClientRequest,
     /// The token that came later than the request, where it may be told.
     pub token: Option<&'a Token>,
     /// The namespace that a Socket.IO client connects to, and what it says of itself there: a JSON object.
@@ -156,8 +156,15 @@ impl From<ConnectQuestion<'_>> for HookQuestion {
             refresh: bool,
         }
 
-        let ConnectQuestion { connection, grant, told, token, namespace, refresh } = question;
-        let asker = asker("connect", connection, grant, told.address, told.transport, &told.dialect);
+        let ConnectQuestion { connection, grant, client_request, token, namespace, refresh } = question;
+        let asker = asker(
+            "connect",
+            connection,
+            grant,
+            client_request.address,
+            client_request.transport,
+            &client_request.dialect,
+        );
         let auth = namespace.and_then(|(_, auth)| {
             let mut auth: serde_json::Value = serde_json::from_str(auth).ok()?;
             // A token is told as one or not at all; the others are the pod's own, and new each time.
@@ -167,10 +174,10 @@ impl From<ConnectQuestion<'_>> for HookQuestion {
             Some(auth)
         });
         let ask = Ask {
-            token: token.or(told.token.as_ref()).map(Token::reveal),
-            path: &told.path,
-            query: &told.query,
-            headers: &told.headers,
+            token: token.or(client_request.token.as_ref()).map(Token::reveal),
+            path: &client_request.path,
+            query: &client_request.query,
+            headers: &client_request.headers,
             namespace: namespace.map(|(name, _)| name),
             auth,
             refresh,
@@ -260,7 +267,7 @@ mod tests {
         serde_json::from_slice(&question.body).unwrap()
     }
 
-    fn told(settings: &HookSettings, target: &str, address: [u8; 4]) -> ClientRequest {
+    fn request(settings: &HookSettings, target: &str, address: [u8; 4]) -> ClientRequest {
         let mut headers = HeaderMap::new();
         for (name, value) in [("cookie", "a=1"), ("cookie", "b=2"), ("authorization", "Bearer s3cret"), ("x-own", "7")]
         {
@@ -270,28 +277,29 @@ mod tests {
         ClientRequest::new(settings, &target, &headers, Some(address.into()), "websocket", "native", Some(&token))
     }
 
-    fn connect(told: &ClientRequest) -> HookQuestion {
+    fn connect(client_request: &ClientRequest) -> HookQuestion {
         let (grant, namespace) = (Grant::default(), None);
-        ConnectQuestion { connection: None, grant: &grant, told, token: None, namespace, refresh: false }.into()
+        ConnectQuestion { connection: None, grant: &grant, client_request, token: None, namespace, refresh: false }
+            .into()
     }
 
     #[test]
     fn a_token_is_told_only_where_the_configuration_says_so() {
         let mut settings = HookSettings { headers: vec![http::header::COOKIE], ..HookSettings::default() };
-        let quiet = connect(&told(&settings, "/ws?room=1&room=2&token=s3cret&channel_token=s3cret", [10, 0, 0, 1]));
+        let quiet = connect(&request(&settings, "/ws?room=1&room=2&token=s3cret&channel_token=s3cret", [10, 0, 0, 1]));
         let expected = json!({"hook": "connect", "address": "10.0.0.1", "transport": "websocket", "dialect": "native",
             "path": "/ws", "query": {"room": "1"}, "headers": {"cookie": "a=1; b=2"}});
         assert_eq!(body(&quiet), expected);
         settings.token = true;
-        let told = told(&settings, "/ws", [10, 0, 0, 1]);
-        assert_eq!(body(&connect(&told))["token"], "s3cret");
-        assert!(!format!("{told:?}").contains("s3cret") && !format!("{told:?}").contains("a=1"));
+        let client_request = request(&settings, "/ws", [10, 0, 0, 1]);
+        assert_eq!(body(&connect(&client_request))["token"], "s3cret");
+        assert!(!format!("{client_request:?}").contains("s3cret") && !format!("{client_request:?}").contains("a=1"));
     }
 
     #[test]
     fn questions_are_the_same_whoever_asks_from_wherever() {
         let settings = HookSettings::default();
-        let ask = |target, last| connect(&told(&settings, target, [10, 0, 0, last])).key;
+        let ask = |target, last| connect(&request(&settings, target, [10, 0, 0, last])).key;
         assert_eq!(ask("/ws", 1), ask("/ws", 2));
         assert_ne!(ask("/ws", 1), ask("/other", 1));
         let claims = |user: &str, content: &str| {
@@ -349,11 +357,19 @@ mod tests {
 
     #[test]
     fn a_socketio_clients_own_words_are_told_without_its_token() {
-        let (told, grant) = (told(&HookSettings::default(), "/socket.io/", [1, 1, 1, 1]), Grant::default());
+        let (client_request, grant) =
+            (request(&HookSettings::default(), "/socket.io/", [1, 1, 1, 1]), Grant::default());
         let namespace = Some(("/chat", r#"{"token":"s3cret","pid":"p","offset":"o","name":"Ann"}"#));
         let (connection, token) = (Some("c"), None);
-        let question =
-            ConnectQuestion { connection, grant: &grant, told: &told, token, namespace, refresh: false }.into();
+        let question = ConnectQuestion {
+            connection,
+            grant: &grant,
+            client_request: &client_request,
+            token,
+            namespace,
+            refresh: false,
+        }
+        .into();
         let body = body(&question);
         assert_eq!((&body["namespace"], &body["auth"]), (&json!("/chat"), &json!({"name": "Ann"})));
     }

@@ -53,7 +53,7 @@ pub(super) struct Admitted {
     /// What it may do; `None`: its token is still to come.
     pub grant: Option<Grant>,
     /// What the backend is told of it, where it may be asked again.
-    pub told: Option<Arc<ClientRequest>>,
+    pub client_request: Option<Arc<ClientRequest>>,
 }
 
 /// What a request's token, or its absence, allows. A bad token is refused even where a client without a token is
@@ -83,16 +83,16 @@ pub(super) async fn judge(
         let several = if is_native { Several::Refuse } else { Several::TakeFirst };
         presented(headers, target.query(), config.token_lookup.query.as_deref(), several)?
     };
-    let told = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
+    let client_request = services.hooks.as_ref().filter(|_| services.asks_about_clients()).map(|hooks| {
         let Asks { from, transport, dialect, .. } = asks;
         let address = from.map(|from| from.ip());
         Arc::new(ClientRequest::new(hooks.settings(), target, headers, address, transport, dialect, token.as_ref()))
     });
-    let now = told.clone().filter(|_| !asks.later);
+    let now = client_request.clone().filter(|_| !asks.later);
     let admit = |shows| {
         let (connection, namespace, refresh) = (None, None, false);
         // Boxed, so that handshakes that need not wait do not reserve space for it.
-        Box::pin(services.admit(Applicant { told: now.clone(), connection, shows, namespace, refresh }))
+        Box::pin(services.admit(Applicant { client_request: now.clone(), connection, shows, namespace, refresh }))
     };
     let grant = match token {
         // The backend judges it, and is asked later.
@@ -104,13 +104,13 @@ pub(super) async fn judge(
         }
         None if services.judges_tokens() && asks.takes_tokens => None,
         // No key judges tokens: the backend decides by something else.
-        None if told.is_some() && !authority.is_enabled() => match now {
+        None if client_request.is_some() && !authority.is_enabled() => match now {
             Some(_) => Some(admit(Shows::Grant(Grant::default())).await?),
             None => None,
         },
         None => return Err(AuthorizationError::NoToken),
     };
-    Ok(Admitted { grant, told })
+    Ok(Admitted { grant, client_request })
 }
 
 /// [`judge`], refused with an HTTP answer.

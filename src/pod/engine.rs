@@ -137,7 +137,7 @@ async fn open(
     let services = Arc::clone(&worker.borrow().services);
     let Origin { address, tls } = from;
     let (upgrades, transport) = (&services.metrics.handshakes.upgrades, Transport::Polling.as_str());
-    let Admitted { grant, told } =
+    let Admitted { grant, client_request } =
         authorize(worker, request, asks(&services, endpoint, address, transport), upgrades).await?;
     let unused = visit.open_session(services.config.load().max_connections).ok_or_else(|| {
         services.metrics.pressures.unused_sessions.refused(1);
@@ -149,7 +149,7 @@ async fn open(
     let transport = ClientTransport::Mailbox(Box::new(Mailbox::new(Transport::Polling.as_str(), address, tls)));
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
-    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent };
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, client_request, user_agent };
     services.metrics.socketio.opened_polling.increment(1);
     let task = Worker::adopt(worker, transport, accepted, &[]);
     let name = task.name().ok_or_else(|| refused(EngineError::UnknownSession))?;
@@ -266,14 +266,14 @@ pub(super) async fn upgrade<T>(
         return Ok(Admission { answer, continues_as });
     }
     let asks = asks(&services, endpoint, from, Transport::WebSocket.as_str());
-    let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
+    let Admitted { grant, client_request } = authorize(worker, request, asks, upgrades).await?;
     let seat = seat(&services, from)?;
     upgrades.accepted.increment(1);
     services.metrics.socketio.opened_websocket.increment(1);
     let format = WireFormat { dialect: endpoint.dialect(), spelling: 0, framing };
     let (target, endpoint) = (request.uri().clone(), Some(Arc::clone(endpoint)));
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
-    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent };
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint, client_request, user_agent };
     Ok(Admission { answer, continues_as: UpgradeTarget::Connection(accepted) })
 }
 

@@ -1,4 +1,5 @@
-//! What polls (`GET /poll`, and the paths of described dialects) and `GET /events` have in common: what a request asks for, whether its client may ask, and how it is refused.
+//! What polls (`GET /poll`, and the paths of described dialects) and `GET /events` have in common: what a request asks for, whether its
+//! client may ask, and how it is refused.
 //!
 //! The same judge as for WebSockets decides about origin, token and room for one more. Always holds: nothing is entered
 //! before the whole request was understood and allowed; a refusal is JSON with one of the protocol's error codes; a page
@@ -140,19 +141,19 @@ async fn connect<T>(
             let this = worker.borrow();
             let config = this.config();
             let epoch = if config.redis.is_some() { REDIS_EPOCH } else { EPOCH };
-            asked.bounded(this.session_limits().told.max_rooms, config.limits.max_head, epoch)
+            asked.bounded(this.session_limits().in_welcome.max_rooms, config.limits.max_head, epoch)
         })
         .inspect_err(|_| counted.malformed.increment(1))?;
     let services = Arc::clone(&worker.borrow().services);
     let dialect = services.dialects.name(fallback.dialect());
     // A connection that presents its token later is a WebSocket's matter.
     let asks = Asks { from: from.address, transport: fallback.transport(), dialect, takes_tokens: false, later: false };
-    let Admitted { grant, told } = authorize(worker, request, asks, counted).await?;
+    let Admitted { grant, client_request } = authorize(worker, request, asks, counted).await?;
     let grant = grant.ok_or_else(|| {
         counted.token.increment(1);
         refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
     })?;
-    let limits = worker.borrow().session_limits().told;
+    let limits = worker.borrow().session_limits().in_welcome;
     let rooms = rooms_of_dialect(&services, fallback.dialect(), request.uri(), &grant, limits)
         .and_then(|of_dialect| asked.rooms_of(&grant, of_dialect))
         .inspect_err(|_| counted.malformed.increment(1))?;
@@ -173,11 +174,11 @@ async fn connect<T>(
     }
     let principal =
         Principal { connection: None, grant, transport: fallback.transport(), dialect: Arc::clone(dialect) };
-    let leaves = rooms.iter().zip(&asking).map(async |(SubscribeTo { room, .. }, asks)| match asks {
+    let permits = rooms.iter().zip(&asking).map(async |(SubscribeTo { room, .. }, asks)| match asks {
         true => services.may_join(&principal, room).await.map(Some),
         false => Ok(None),
     });
-    let leaves: Vec<_> = stream::iter(leaves).buffered(AT_ONCE).try_collect().await.map_err(|(code, message)| {
+    let permits: Vec<_> = stream::iter(permits).buffered(AT_ONCE).try_collect().await.map_err(|(code, message)| {
         counted.hook.increment(1);
         by_code(code, &message)
     })?;
@@ -191,9 +192,9 @@ async fn connect<T>(
     let transport = ClientTransport::Mailbox(Box::new(fallback.mailbox(from)));
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
     let (grant, target) = (Some(grant), request.uri().clone());
-    let accepted = AcceptedConnection { format, grant, seat, target, endpoint: None, told, user_agent };
+    let accepted = AcceptedConnection { format, grant, seat, target, endpoint: None, client_request, user_agent };
     let task = Worker::adopt(worker, transport, accepted, &[]);
-    task.enter(rooms.into_iter().zip(leaves).collect());
+    task.enter(rooms.into_iter().zip(permits).collect());
     Ok(task)
 }
 

@@ -83,7 +83,7 @@ impl HubSeams {
             broker,
             presence,
             values: log.values(),
-            acks: Arc::clone(&services.acks.kept),
+            acks: Arc::clone(&services.acks.store),
             erasure: Arc::clone(&services.erasure),
             control,
         };

@@ -195,11 +195,11 @@ impl Pod {
         let edge_listeners = listen_on_all(&config.relay.listen, &mut addresses.relay)?;
         let edge_tls = relay_tls(&config, certificate.as_ref(), keys.tickets())?;
 
-        let (links, inboxes) = WorkerQueues::new(workers);
-        let links = Arc::new(links);
+        let (queues, inboxes) = WorkerQueues::new(workers);
+        let queues = Arc::new(queues);
         let policies = Arc::new(ArcSwap::from_pointee(config.policies.clone()));
         let port = addresses.internal.first().map(SocketAddr::port);
-        let hub: Arc<dyn Deliver> = links.clone();
+        let hub: Arc<dyn Deliver> = queues.clone();
         let homestead = Homestead::of(&config, &exposition, &hub);
         let deliver = homestead.as_ref().map_or(hub, Homestead::deliver);
         let budget = Arc::new(Budget::new(config.memory_budget));
@@ -248,7 +248,7 @@ impl Pod {
             quic: quic.as_ref().and(certificate.as_ref()).and_then(|certificate| {
                 Some(Quic { port: addresses.quic.first()?.port(), pins: pins(Arc::clone(certificate)) })
             }),
-            queues: links,
+            queues,
             event_index: EventIndex::default(),
             authority: Arc::new(authority),
             hooks,

@@ -49,7 +49,7 @@ pub async fn upgrade<T>(
     let takes_tokens = services.dialects.get(format.dialect).abilities().takes_tokens;
     let (dialect, transport) = (services.dialects.name(format.dialect), "websocket");
     let asks = Asks { from, transport, dialect, takes_tokens, later: false };
-    let Admitted { grant, told } = authorize(worker, request, asks, upgrades).await?;
+    let Admitted { grant, client_request } = authorize(worker, request, asks, upgrades).await?;
     let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
         upgrades.full.increment(1);
         come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
@@ -64,7 +64,7 @@ pub async fn upgrade<T>(
             seat,
             target,
             endpoint: None,
-            told,
+            client_request,
             user_agent: AcceptedConnection::user_agent_of(request.headers()),
         }),
     })

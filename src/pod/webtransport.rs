@@ -326,7 +326,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
             AuthorizationError::Unclear(_) | AuthorizationError::NoToken => Disconnect::Unauthorized,
         })
     })?;
-    let Admitted { grant, told } = admitted;
+    let Admitted { grant, client_request } = admitted;
     let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
         upgrades.full.increment(1);
         SessionRefusal::Close(match full {
@@ -343,7 +343,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
     let framing = Framing::Stream { deflate, keeps_window: false }.keeping_window(keeps_window);
     let format = WireFormat { dialect: DialectId::NATIVE, spelling: 0, framing };
     let user_agent = AcceptedConnection::user_agent_of(request.headers());
-    Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, told, user_agent })
+    Ok(AcceptedConnection { format, grant, seat, target, endpoint: None, client_request, user_agent })
 }
 
 /// Whether the query takes compressed streams: `compression=deflate-raw`.

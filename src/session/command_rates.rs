@@ -9,7 +9,7 @@ use crate::model::{Access, Limits, Policy};
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
     /// What `welcome` tells.
-    pub told: Limits,
+    pub in_welcome: Limits,
     /// How many pings and pongs a second a connection may send.
     pub control_frames_per_second: u32,
     /// How many signals a second a connection may send, and at once.
@@ -47,7 +47,7 @@ impl CommandRates {
     /// Those of a client that has asked for nothing yet.
     #[must_use]
     pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
-        let commands = Bucket::new(limits.told.command_burst, now_ms);
+        let commands = Bucket::new(limits.in_welcome.command_burst, now_ms);
         Self { commands, publishes: None, acks: None, calls: None, signals: None }
     }
 
@@ -55,7 +55,12 @@ impl CommandRates {
     pub(super) fn command(&mut self, cost: u32, limits: &SessionLimits, now_ms: u64) -> Verdict {
         match cost {
             0 => Verdict::Fine,
-            cost => self.commands.take_for(cost, limits.told.commands_per_second, limits.told.command_burst, now_ms),
+            cost => self.commands.take_for(
+                cost,
+                limits.in_welcome.commands_per_second,
+                limits.in_welcome.command_burst,
+                now_ms,
+            ),
         }
     }
 

@@ -44,7 +44,7 @@ impl Session {
         let rates = CommandRates::new(limits, now_ms);
         let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
         let awaits_token = grant.is_none();
-        let free_rooms = u32::try_from(limits.told.max_rooms).unwrap_or(u32::MAX);
+        let free_rooms = u32::try_from(limits.in_welcome.max_rooms).unwrap_or(u32::MAX);
         let grant = grant.unwrap_or_default();
         Self { id, grant, awaits_token, holds_place: false, signals: None, rates, free_rooms, control_frames }
     }
@@ -104,7 +104,7 @@ impl Session {
             Err(error) => return (error.id, Action::refuse(error.code, error.message, None)),
         };
         if verdict == Verdict::Limited {
-            let rate = limits.told.commands_per_second;
+            let rate = limits.in_welcome.commands_per_second;
             let message = format!("more than {rate} commands a second: slow down, or be closed");
             return (request.id, Action::refuse(ErrorCode::RateLimited, message, None));
         }

@@ -92,7 +92,7 @@ impl AwaitedFanOuts {
     }
 
     /// A publish of another pod has its position; the fan-outs of its event here that are over already.
-    pub(super) fn told(&mut self, room: &Room, span: PublishedSpan) -> Vec<FanOut> {
+    pub(super) fn published_elsewhere(&mut self, room: &Room, span: PublishedSpan) -> Vec<FanOut> {
         if self.rooms.len() >= MAX_ROOMS_OF_A_FLEET && !self.rooms.contains_key(room) {
             return Vec::new();
         }
@@ -258,12 +258,12 @@ mod tests {
         assert!(awaited.begin(&a));
         awaited.gave_up(&a);
         awaited.sweep(now + Duration::from_secs(1));
-        assert_eq!(awaited.told(&a, span(5, later)), [fan_out("e", 4, 6)]);
-        assert!(awaited.told(&room("b"), span(5, later)).is_empty());
+        assert_eq!(awaited.published_elsewhere(&a, span(5, later)), [fan_out("e", 4, 6)]);
+        assert!(awaited.published_elsewhere(&room("b"), span(5, later)).is_empty());
         // What runs later, on another worker.
         assert_eq!(awaited.ran(&a, &fan_out("e", 4, 6), now).len(), 1);
         awaited.sweep(now + Duration::from_secs(6));
-        assert!(awaited.told(&a, span(6, later)).is_empty(), "that was too long ago");
+        assert!(awaited.published_elsewhere(&a, span(6, later)).is_empty(), "that was too long ago");
         awaited.sweep(later);
         assert!(awaited.rooms.is_empty());
         for n in 0..MAX_ROOMS_OF_A_FLEET + 5 {

@@ -123,7 +123,7 @@ impl Tracer {
         if published.is_empty() {
             return;
         }
-        self.queue.extend(published.into_iter().filter_map(|span| told(fan_out.clone(), &span)));
+        self.queue.extend(published.into_iter().filter_map(|span| fan_out_span(fan_out.clone(), &span)));
     }
 
     /// Another pod has published events that are traced.
@@ -134,8 +134,8 @@ impl Tracer {
             let context = self.context(trace, flags, state.into(), &room);
             let until = self.awaited_until(&room);
             let published = PublishedSpan { context, span: Parent::Remote(span), position: at, until };
-            let ran = self.change(|awaited| awaited.told(&room, published.clone()));
-            self.queue.extend(ran.into_iter().filter_map(|fan_out| told(fan_out, &published)));
+            let ran = self.change(|awaited| awaited.published_elsewhere(&room, published.clone()));
+            self.queue.extend(ran.into_iter().filter_map(|fan_out| fan_out_span(fan_out, &published)));
         }
     }
 
@@ -162,7 +162,7 @@ impl Tracer {
 }
 
 /// The span of a fan-out below its publish.
-fn told(fan_out: FanOut, published: &PublishedSpan) -> Option<Span> {
+fn fan_out_span(fan_out: FanOut, published: &PublishedSpan) -> Option<Span> {
     Some(Span {
         context: published.context.clone(),
         id: SpanId(random()?),
@@ -225,7 +225,7 @@ impl PublishSpan<'_> {
                 let (context, position) = (context.clone(), position.clone());
                 let published = PublishedSpan { context, span: Parent::Own(*id), position, until };
                 let ran = tracer.change(|awaited| awaited.published(&self.room, published.clone()));
-                ran.into_iter().filter_map(|fan_out| told(fan_out, &published)).collect()
+                ran.into_iter().filter_map(|fan_out| fan_out_span(fan_out, &published)).collect()
             }
             (true, Err(_)) => {
                 tracer.change(|awaited| awaited.gave_up(&self.room));

@@ -31,7 +31,7 @@ pub struct AcceptedConnection {
     /// Where it came in, if it speaks Engine.IO.
     pub endpoint: Option<Arc<Endpoint>>,
     /// What the backend is told of its request; `None`: it is not asked.
-    pub told: Option<Arc<ClientRequest>>,
+    pub client_request: Option<Arc<ClientRequest>>,
     /// What its client calls itself.
     pub user_agent: Option<Box<str>>,
 }
@@ -53,7 +53,7 @@ impl Worker {
         early: &[u8],
     ) -> ConnectionTask {
         let mut worker = this.borrow_mut();
-        let AcceptedConnection { format, grant, seat, target, endpoint, told, user_agent } = accepted;
+        let AcceptedConnection { format, grant, seat, target, endpoint, client_request, user_agent } = accepted;
         let clients = &mut worker.core.clients;
         let now_ms = clients.timers.now_ms();
         let (key, id) = clients.connections.announce();
@@ -61,8 +61,8 @@ impl Worker {
         let mut connection = Connection::new(transport, format, session, seat, &clients.services.budget, now_ms);
         connection.user_agent = user_agent.and_then(|text| clients.user_agents.intern(&text));
         let link = endpoint.map(|endpoint| Link::new(endpoint, target.clone(), now_ms));
-        if link.is_some() || told.is_some() {
-            connection.cold = Some(Box::new(ColdState { link, told, ..ColdState::default() }));
+        if link.is_some() || client_request.is_some() {
+            connection.cold = Some(Box::new(ColdState { link, client_request, ..ColdState::default() }));
         }
         let transport = connection.transport.name();
         clients.connections.insert(connection);

@@ -24,7 +24,7 @@ pub enum AdmissionError {
     #[error("{}", .0.message)]
     Denied(Denial),
     /// The backend does not say.
-    #[error("{}", .0.told())]
+    #[error("{}", .0.message_to_client())]
     Undecided(HookError),
 }
 
@@ -50,7 +50,7 @@ impl AdmissionError {
 /// A client that wants in, or presents another token.
 pub struct Applicant {
     /// Its request; `None`: the backend is not asked about it.
-    pub told: Option<Arc<ClientRequest>>,
+    pub client_request: Option<Arc<ClientRequest>>,
     /// Its connection, where it has a name already.
     pub connection: Option<ConnectionId>,
     /// What it shows.
@@ -83,7 +83,7 @@ impl Services {
 
     /// Whether the backend is told tokens.
     #[must_use]
-    pub fn tells_tokens(&self) -> bool {
+    fn tells_tokens(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| hooks.connect.is_some() && hooks.settings().token)
     }
 
@@ -98,7 +98,7 @@ impl Services {
     /// # Errors
     /// [`AdmissionError`].
     pub async fn admit(&self, applicant: Applicant) -> Result<Grant, AdmissionError> {
-        let Applicant { told, connection, shows, namespace, refresh } = applicant;
+        let Applicant { client_request, connection, shows, namespace, refresh } = applicant;
         let (grant, token) = match shows {
             Shows::Token(token) if self.hands_tokens_on() => (self.authority.without_token(), Some(token)),
             Shows::Token(token) => {
@@ -107,13 +107,13 @@ impl Services {
             }
             Shows::Grant(grant) => (grant, None),
         };
-        let Some(told) = told else { return Ok(grant) };
+        let Some(client_request) = client_request else { return Ok(grant) };
         let Some(hook) = self.hooks.as_ref().and_then(|hooks| hooks.connect.as_ref()) else { return Ok(grant) };
         let connection = connection.map(|connection| connection.to_string());
         let asked = hook.ask(ConnectQuestion {
             connection: connection.as_deref(),
             grant: &grant,
-            told: &told,
+            client_request: &client_request,
             token: token.as_ref(),
             namespace: namespace.as_ref().map(|(name, auth)| (&**name, &**auth)),
             refresh,

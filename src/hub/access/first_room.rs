@@ -17,9 +17,9 @@ pub(crate) fn refuse(
     code: ErrorCode,
     message: String,
 ) {
-    let FirstRoom { asked, greets, rest, id } = first;
+    let FirstRoom { request, greets, rest, id } = first;
     if greets {
-        return core.clients.turn_off(key, &asked, code, &message);
+        return core.clients.turn_off(key, &request, code, &message);
     }
     core.clients.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref());
     core.subscribe(key, rest, id.as_ref());

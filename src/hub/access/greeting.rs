@@ -21,11 +21,11 @@ impl Clients {
     pub(crate) fn say_first(
         &mut self,
         key: ConnectionKey,
-        asked: &OpeningRequest,
+        request: &OpeningRequest,
     ) -> Option<Result<OpenOutcome, Disconnect>> {
         let mut bytes = Vec::new();
         let opened =
-            self.with_opening(key, asked, |encoder, format, opening| encoder.open(format, opening, &mut bytes));
+            self.with_opening(key, request, |encoder, format, opening| encoder.open(format, opening, &mut bytes));
         if let Some(observer) = self.services.metrics.observer.as_ref().filter(|_| !bytes.is_empty()) {
             observer.connection_greeted();
         }
@@ -34,19 +34,19 @@ impl Clients {
     }
 
     /// Greets a connection in its first room. `replayed`: what it missed follows.
-    pub(crate) fn greet(&mut self, key: ConnectionKey, asked: &OpeningRequest, replayed: bool) {
+    pub(crate) fn greet(&mut self, key: ConnectionKey, request: &OpeningRequest, replayed: bool) {
         let mut bytes = Vec::new();
-        self.with_opening(key, asked, |encoder, format, opening| {
-            encoder.unasked(format, &ServerPush::Greeting { opening, replayed }, &mut bytes);
+        self.with_opening(key, request, |encoder, format, opening| {
+            encoder.server_push(format, &ServerPush::Greeting { opening, replayed }, &mut bytes);
         });
         self.push(key, &bytes);
     }
 
     /// Tells a connection that it cannot begin, and closes it.
-    pub(crate) fn turn_off(&mut self, key: ConnectionKey, asked: &OpeningRequest, code: ErrorCode, message: &str) {
+    pub(crate) fn turn_off(&mut self, key: ConnectionKey, request: &OpeningRequest, code: ErrorCode, message: &str) {
         let mut bytes = Vec::new();
-        self.with_opening(key, asked, |encoder, format, opening| {
-            encoder.unasked(format, &ServerPush::Refused { opening, code, message }, &mut bytes);
+        self.with_opening(key, request, |encoder, format, opening| {
+            encoder.server_push(format, &ServerPush::Refused { opening, code, message }, &mut bytes);
         });
         self.push(key, &bytes);
         // What the log cannot say now it can say later.
@@ -58,21 +58,21 @@ impl Clients {
     fn with_opening<T>(
         &mut self,
         key: ConnectionKey,
-        asked: &OpeningRequest,
+        request: &OpeningRequest,
         write: impl FnOnce(&mut Encoder, WireFormat, &Opening<'_>) -> T,
     ) -> Option<T> {
-        let limits = self.settings.limits.told;
+        let limits = self.settings.limits.in_welcome;
         let connection = self.connections.get_mut(key)?;
         let (name, grant) = (connection.session.id.to_string(), connection.session.grant.clone());
-        let format = WireFormat { dialect: asked.dialect, ..connection.format.of_commands() };
+        let format = WireFormat { dialect: request.dialect, ..connection.format.of_commands() };
         let ping_interval_ms = match connection.link() {
             Some(link) => millis(link.endpoint.timing.ping_interval),
             None => self.settings.limits.ping_interval_ms,
         };
-        let auth = (!asked.auth.is_empty()).then_some(&*asked.auth);
+        let auth = (!request.auth.is_empty()).then_some(&*request.auth);
         let opening = Opening {
             connection: &name,
-            target: &asked.target,
+            target: &request.target,
             grant: &grant,
             auth,
             ping_interval_ms,
@@ -124,7 +124,7 @@ impl Clients {
         }
         let format = WireFormat { dialect, ..connection.format.of_commands() };
         let mut bytes = Vec::new();
-        self.encoder.unasked(format, &ServerPush::Heartbeat, &mut bytes);
+        self.encoder.server_push(format, &ServerPush::Heartbeat, &mut bytes);
         self.push(key, &bytes);
         self.begin_heartbeat(key, dialect);
     }

@@ -53,7 +53,7 @@ fn no_hook() -> RefusalError {
 }
 
 fn undecided(error: &HookError) -> RefusalError {
-    (ErrorCode::Unavailable, error.told().to_owned())
+    (ErrorCode::Unavailable, error.message_to_client().to_owned())
 }
 
 impl Services {

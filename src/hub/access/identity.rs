@@ -41,7 +41,7 @@ pub(crate) fn authenticate(core: &mut Core, key: ConnectionKey, token: Token, id
     let Some(connection) = core.clients.connections.get_mut(key) else { return };
     let name = connection.session.id;
     let applicant = Applicant {
-        told: connection.told(),
+        client_request: connection.client_request(),
         connection: Some(name),
         shows: Shows::Token(token),
         namespace: None,
@@ -97,17 +97,17 @@ pub(crate) fn review(core: &mut Core, key: ConnectionKey, grant: &Grant) {
     let Some(connection) = core.clients.connections.get(key) else { return };
     let joined: Vec<(RoomIndex, bool)> = connection.subscriptions.iter().map(|s| (s.room, s.server_side)).collect();
     let member = connection.session.member();
-    for (number, given) in joined {
-        let local = &core.rooms[number];
+    for (index, given) in joined {
+        let local = &core.rooms[index];
         if !given && !grant.may_join(&local.name, local.policy.join) {
-            core.put_out(key, number, ErrorCode::Forbidden);
+            core.put_out(key, index, ErrorCode::Forbidden);
         } else if local.policy.presence != PresenceMode::Off {
             core.clients.services.presence.join(&local.name, &member);
         }
     }
 }
 
-/// What follows from a grant beside rights: the directory, the deadline, the personal room.
+/// What follows from a grant beside rights: the index of users, the deadline, the personal room.
 pub(crate) fn apply(core: &mut Core, key: ConnectionKey, grant: &Grant) {
     if let Some(user) = grant.user() {
         let is_new = core.clients.connections.users.enter(user, key);
@@ -126,7 +126,7 @@ pub(crate) fn apply(core: &mut Core, key: ConnectionKey, grant: &Grant) {
 
 impl Clients {
     /// Puts a connection's next deadline on the wheel: its token must have come, or must have been replaced.
-    pub(crate) fn schedule_identity(&mut self, key: ConnectionKey) {
+    fn schedule_identity(&mut self, key: ConnectionKey) {
         let (now_ms, connect) = (self.timers.now_ms(), self.settings.config.timeouts.connect);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let expires_at = connection.session.grant.claims().and_then(|claims| claims.expires_at);

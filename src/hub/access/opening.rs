@@ -35,10 +35,10 @@ pub(crate) fn open(core: &mut Core, key: ConnectionKey, target: &Uri) {
 }
 
 /// Begins a connection as one of its dialects does; whether it was not refused.
-pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, asked: OpeningRequest) -> bool {
-    let OpenOutcome { mut rooms, greets_in_room: greets, after } = match core.clients.say_first(key, &asked) {
+pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, request: OpeningRequest) -> bool {
+    let OpenOutcome { mut rooms, greets_in_room: greets, after } = match core.clients.say_first(key, &request) {
         None => return false,
-        Some(Ok(beginning)) => beginning,
+        Some(Ok(outcome)) => outcome,
         Some(Err(disconnect)) => {
             core.clients.close_after(key, disconnect);
             return false;
@@ -52,18 +52,18 @@ pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, asked: Openi
     // Where it goes on in its own room counts: it is not put there from now on.
     if !greets {
         let (going_on, others): (Vec<_>, Vec<_>) = rooms.into_iter().partition(|room| room.since.is_some());
-        core.subscribe(key, going_on, asked.id.as_ref());
+        core.subscribe(key, going_on, request.id.as_ref());
         rooms = others;
     }
     identify(core, key);
-    core.clients.begin_heartbeat(key, asked.dialect);
+    core.clients.begin_heartbeat(key, request.dialect);
     if rooms.is_empty() || !(greets || after.is_some()) {
-        core.subscribe(key, rooms, asked.id.as_ref());
+        core.subscribe(key, rooms, request.id.as_ref());
         return true;
     }
     let room = rooms.remove(0);
-    let id = asked.id.clone();
-    let first = FirstRoom { asked, greets, rest: rooms, id };
+    let id = request.id.clone();
+    let first = FirstRoom { request, greets, rest: rooms, id };
     match after {
         Some(event) if may_read(core, key, &room.room) => look_up_event(core, key, event, room, first),
         _ => enter_first(core, key, room, first),

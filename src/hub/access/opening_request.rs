@@ -26,7 +26,7 @@ pub struct OpeningRequest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstRoom {
     /// What the connection asked for.
-    pub asked: OpeningRequest,
+    pub request: OpeningRequest,
     /// Whether it is greeted there.
     pub greets: bool,
     /// The other rooms.

@@ -124,7 +124,7 @@ mod tests {
     };
 
     const LIMITS: SessionLimits = SessionLimits {
-        told: Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 2 },
+        in_welcome: Limits { max_message_bytes: 1, max_rooms: 1, commands_per_second: 1, command_burst: 2 },
         control_frames_per_second: 1,
         ping_interval_ms: 1,
         signals_per_second: 1,

@@ -24,7 +24,7 @@ pub type AckAnswer = oneshot::Sender<Reply>;
 /// The acks of a pod's clients.
 pub struct AckDesk {
     /// What the broker keeps.
-    pub kept: Arc<dyn Acks>,
+    pub store: Arc<dyn Acks>,
     book: Mutex<AckBook<AckAnswer>>,
     /// Told when something waits to be kept.
     pub activity: Notify,
@@ -41,9 +41,9 @@ pub struct AckDesk {
 impl AckDesk {
     /// A desk in front of this broker.
     #[must_use]
-    pub fn new(kept: Arc<dyn Acks>) -> Self {
+    pub fn new(store: Arc<dyn Acks>) -> Self {
         Self {
-            kept,
+            store,
             book: Mutex::default(),
             activity: Notify::new(),
             questions: Notify::new(),

@@ -1,7 +1,7 @@
 //! Whether a user acknowledges an event that was sent to it alone, for a backend that wants to know.
 //!
-//! Wakes when the user acknowledges something on this pod, and looks now and then at what the broker keeps, for what came to another one. Always holds: it is said of an event only once one of
-//! the user's devices has acknowledged it, or a later one of the same log.
+//! Wakes when the user acknowledges something on this pod, and looks now and then at what the broker keeps, for what came to another one.
+//! Always holds: it is said of an event only once one of the user's devices has acknowledged it, or a later one of the same log.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl AckWatch<'_> {
             let look_again = (Instant::now() + pause).min(until);
             // What waits on this pod is looked at first: meanwhile it may be kept.
             let mut heard = place.heard.notified();
-            if self.0.acks.of(user).iter().any(has_it) || self.0.acks.kept.kept(user, bounds).await?.iter().any(has_it)
+            if self.0.acks.of(user).iter().any(has_it) || self.0.acks.store.kept(user, bounds).await?.iter().any(has_it)
             {
                 return Ok(true);
             }

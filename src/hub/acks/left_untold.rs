@@ -38,7 +38,7 @@ impl LeftUntold<'_> {
 
     /// Has them told of what was left so long ago.
     async fn tell(&self, older: Duration) {
-        let left = match self.0.acks.kept.take_untold(older, MOST).await {
+        let left = match self.0.acks.store.take_untold(older, MOST).await {
             Ok(left) => left,
             Err(error) => {
                 tracing::debug!(%error, "what authors were not told is not known now");

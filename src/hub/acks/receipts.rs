@@ -33,7 +33,7 @@ impl ReadSpan {
 
     /// That authors were told of it, as the broker takes it. What devices have got is not kept.
     #[must_use]
-    pub fn told(self) -> Option<Ack> {
+    pub fn into_told_ack(self) -> Option<Ack> {
         let telling = Telling::Told(self.before);
         let ack = Ack { user: self.user, room: self.room, position: self.upto, telling };
         (self.progress == Progress::Read).then_some(ack)

@@ -109,7 +109,7 @@ impl Services {
         if rooms.is_empty() {
             return;
         }
-        let standings = self.acks.kept.standings(&rooms).await;
+        let standings = self.acks.store.standings(&rooms).await;
         for ((ack, answer), standing) in asked.into_iter().zip(standings) {
             let room = ack.room.clone();
             let reply = match standing.map(|standing| judge(ack, &standing)) {
@@ -135,7 +135,7 @@ impl Services {
             return Vec::new();
         }
         let rooms: Vec<_> = waiting.iter().map(|ack| (ack.room.clone(), epochs(&ack.positions))).collect();
-        let standings = self.acks.kept.standings(&rooms).await;
+        let standings = self.acks.store.standings(&rooms).await;
         let (mut failed, mut of, mut acks, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (ack, standing) in waiting.iter().zip(standings) {
             match standing {
@@ -155,7 +155,7 @@ impl Services {
             }
         }
         let mut changes = Vec::new();
-        let kept = self.acks.kept.keep(&acks, self.ack_bounds()).await;
+        let kept = self.acks.store.keep(&acks, self.ack_bounds()).await;
         for (((waiting, ack), end), kept) in of.into_iter().zip(acks).zip(ends).zip(kept) {
             match kept {
                 // It would not be taken another time either.
@@ -193,7 +193,7 @@ impl Services {
         let (other, same): (Vec<_>, Vec<_>) = changes.into_iter().partition(ReadChange::has_other_epochs);
         let of = |change: &ReadChange| (change.unread.room.clone(), epochs(&change.before));
         let questions: Vec<_> = other.iter().map(of).collect();
-        let standings = self.acks.kept.standings(&questions).await;
+        let standings = self.acks.store.standings(&questions).await;
         let mut spans = Vec::new();
         let mut news = Vec::new();
         for (change, standing) in other.into_iter().zip(standings) {
@@ -241,7 +241,7 @@ impl Services {
         let mut read: BTreeMap<Room, Vec<Position>> = rooms.into_iter().map(|room| (room, Vec::new())).collect();
         // What waits is looked at first: meanwhile it may be kept, and would be in neither.
         let waiting = self.acks.of(user);
-        let kept = self.acks.kept.kept(user, self.ack_bounds()).await?;
+        let kept = self.acks.store.kept(user, self.ack_bounds()).await?;
         for (room, positions) in kept.into_iter().chain(waiting) {
             let known = read.entry(room).or_default();
             positions.iter().for_each(|position| advance_both(known, position));
@@ -251,7 +251,7 @@ impl Services {
             policy.acks != AckMode::Off && may_see(room, &policy)
         });
         let questions: Vec<_> = read.iter().map(|(room, positions)| (room.clone(), epochs(positions))).collect();
-        let standings = self.acks.kept.standings_for_reader(&questions).await;
+        let standings = self.acks.store.standings_for_reader(&questions).await;
         let each = read.into_iter().zip(standings);
         each.map(|((room, positions), standing)| {
             let standing = standing?;

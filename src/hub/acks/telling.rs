@@ -87,9 +87,9 @@ impl AuthorTeller<'_> {
 
     /// Has it stand beside what is kept that authors were told. What is lost of it is told once more.
     async fn mark_told(&self, spans: Vec<ReadSpan>) {
-        let told: Vec<Ack> = spans.into_iter().filter_map(ReadSpan::told).collect();
+        let told: Vec<Ack> = spans.into_iter().filter_map(ReadSpan::into_told_ack).collect();
         if !told.is_empty() {
-            let _ = self.0.acks.kept.keep(&told, self.0.ack_bounds()).await;
+            let _ = self.0.acks.store.keep(&told, self.0.ack_bounds()).await;
         }
     }
 

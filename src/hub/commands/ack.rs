@@ -41,7 +41,7 @@ pub(crate) fn ack(core: &Core, key: ConnectionKey, read: ReadUpTo) -> Option<Ack
     if !may_read_about(core, key, &read.room) {
         return Some(AckOutcome::Now(decided_by_backend(read.room)));
     }
-    let known = core.rooms.find(&read.room).and_then(|number| core.rooms.position_of(number));
+    let known = core.rooms.find(&read.room).and_then(|index| core.rooms.position_of(index));
     let sent = known
         .filter(|known| read.offset <= known.offset && read.epoch.as_ref().is_none_or(|epoch| *epoch == known.epoch));
     let Some(sent) = sent else { return waiting(grant, read).map(AckOutcome::Asked) };
@@ -58,7 +58,7 @@ pub(crate) fn delivered(core: &Core, key: ConnectionKey, got: ReadUpTo) -> Optio
     if !may_read_about(core, key, &got.room) {
         return Some(decided_by_backend(got.room));
     }
-    let known = core.rooms.find(&got.room).and_then(|number| core.rooms.position_of(number));
+    let known = core.rooms.find(&got.room).and_then(|index| core.rooms.position_of(index));
     let own = known.map(|known| known.epoch.clone());
     Some(take_delivered(core.services(), grant, ReadUpTo { epoch: got.epoch.or(own), ..got }))
 }

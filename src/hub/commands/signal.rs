@@ -34,10 +34,10 @@ pub(crate) struct SignalRequest {
 pub(crate) fn signal(core: &mut Core, key: ConnectionKey, id: Option<&CommandId>, request: SignalRequest) {
     let SignalRequest { room, topic, data, ttl_ms } = request;
     let (now_ms, services) = (core.clients.timers.now_ms(), Arc::clone(core.services()));
-    let number = core.rooms.find(&room);
+    let index = core.rooms.find(&room);
     let Some(connection) = core.clients.connections.get_mut(key) else { return };
-    let is_member = connection.subscriptions.iter().any(|subscription| Some(subscription.room) == number);
-    let local = number.filter(|_| is_member).and_then(|number| core.rooms.get(number));
+    let is_member = connection.subscriptions.iter().any(|subscription| Some(subscription.room) == index);
+    let local = index.filter(|_| is_member).and_then(|index| core.rooms.get(index));
     let Some(signals) = &mut connection.session.signals else { return };
     let verdict = match local {
         _ if ttl_ms == 0 => signals.stop(&room, &topic, now_ms),
@@ -73,9 +73,9 @@ pub(crate) fn answer(core: &mut Core, key: ConnectionKey, id: Option<&CommandId>
 }
 
 /// Takes back what a connection shows in a room that it leaves.
-pub(crate) fn end_signals(core: &mut Core, key: ConnectionKey, number: RoomIndex) {
+pub(crate) fn end_signals(core: &mut Core, key: ConnectionKey, index: RoomIndex) {
     let now_ms = core.clients.timers.now_ms();
-    let Some(room) = core.rooms.get(number).map(|local| local.name.clone()) else { return };
+    let Some(room) = core.rooms.get(index).map(|local| local.name.clone()) else { return };
     let Some(session) = core.clients.connections.get_mut(key).map(|connection| &mut connection.session) else { return };
     let Some(signals) = &mut session.signals else { return };
     let topics = signals.leave(&room, now_ms);

@@ -55,9 +55,9 @@ impl Connection {
     }
 
     /// Drops every frame of a room that waits. Returns the first range that was dropped.
-    pub fn drop_room(&mut self, number: RoomIndex, room: &Room) -> Option<Range> {
+    pub fn drop_room(&mut self, index: RoomIndex, room: &Room) -> Option<Range> {
         match &mut self.transport {
-            ClientTransport::WebTransport(streams) => streams.drop_room(number, room),
+            ClientTransport::WebTransport(streams) => streams.drop_room(index, room),
             ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => {
                 self.send_queue.as_mut()?.drop_room(room)
             }

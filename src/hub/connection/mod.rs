@@ -161,8 +161,8 @@ impl Connection {
 
     /// What the backend is told of its request, if it is asked.
     #[must_use]
-    pub fn told(&self) -> Option<Arc<ClientRequest>> {
-        self.cold.as_ref()?.told.clone()
+    pub fn client_request(&self) -> Option<Arc<ClientRequest>> {
+        self.cold.as_ref()?.client_request.clone()
     }
 
     /// What comes waits from now on until it is taken up.
@@ -210,8 +210,9 @@ impl Connection {
         }
     }
 
-    /// Offers a room's frame, one that it [takes](Self::takes): written at once, or queued within the connection's `limit` of owed bytes and the pod's
-    /// budget. `room`: its number, for a transport with a stream for each. The hot path: on it a frame costs one seal and one system call.
+    /// Offers a room's frame, one that it [takes](Self::takes): written at once, or queued within the connection's `limit` of owed bytes
+    /// and the pod's budget. `room`: its index, for a transport with a stream for each. The hot path: on it a frame costs one seal and one
+    /// system call.
     #[inline]
     pub fn offer(
         &mut self,
@@ -225,7 +226,7 @@ impl Connection {
         let Some(send_queue) = &mut self.send_queue else {
             self.totals.sent(frame.bytes().len(), frame.plain());
             if let ClientTransport::WebTransport(streams) = &mut self.transport {
-                return streams.offer(frame, room, limit, budget, told(&self.waker));
+                return streams.offer(frame, room, limit, budget, waker_or_noop(&self.waker));
             }
             self.window.written(frame);
             return match self.transport.write(frame.bytes(), scratch) {
@@ -267,7 +268,7 @@ impl Connection {
     pub fn say(&mut self, bytes: &[u8], scratch: &mut Scratch, budget: &Arc<Budget>) -> io::Result<()> {
         self.totals.sent(bytes.len(), bytes.len());
         if let ClientTransport::WebTransport(streams) = &mut self.transport {
-            return streams.say(bytes.to_vec().into(), None, told(&self.waker));
+            return streams.say(bytes.to_vec().into(), None, waker_or_noop(&self.waker));
         }
         if let Some(send_queue) = &mut self.send_queue {
             send_queue.push(Waiting::Private(bytes.into()));
@@ -296,7 +297,7 @@ impl Connection {
         }
     }
 
-    /// Sends a reply. `room`: the number of the one whose stream it belongs on, for a transport with a stream for each. `false`: it
+    /// Sends a reply. `room`: the index of the one whose stream it belongs on, for a transport with a stream for each. `false`: it
     /// is too large for what `bounds` leave.
     ///
     /// # Errors
@@ -327,7 +328,7 @@ impl Connection {
                 return Ok(bytes.is_empty());
             }
             self.totals.sent(bytes.len(), bytes.len());
-            return streams.say(bytes.into(), room, told(&self.waker)).map(|()| true);
+            return streams.say(bytes.into(), room, waker_or_noop(&self.waker)).map(|()| true);
         }
         encoder.reply(WireFormat { dialect, ..self.format }, reply, id, &mut bytes);
         if bytes.is_empty() || bounds.refuse(bytes.len()) {
@@ -364,6 +365,6 @@ impl Connection {
 }
 
 /// The waker to be told of space to write. A connection without a task yet is looked at when it has one.
-fn told(waker: &Option<Waker>) -> &Waker {
+fn waker_or_noop(waker: &Option<Waker>) -> &Waker {
     waker.as_ref().unwrap_or(Waker::noop())
 }

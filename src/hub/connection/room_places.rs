@@ -3,7 +3,7 @@
 //! A WebSocket has nothing for a room: all are in one order, and one inflater reads them.
 
 use crate::hub::{
-    connection::{Connection, told, transport::ClientTransport},
+    connection::{Connection, transport::ClientTransport, waker_or_noop},
     fanout::{frame::Frame, room_index::RoomIndex},
 };
 
@@ -34,7 +34,7 @@ impl Connection {
     #[must_use]
     pub fn begin_room(&mut self, room: RoomIndex, priority: u8) -> bool {
         match &mut self.transport {
-            ClientTransport::WebTransport(streams) => streams.begin_room(room, priority, told(&self.waker)),
+            ClientTransport::WebTransport(streams) => streams.begin_room(room, priority, waker_or_noop(&self.waker)),
             ClientTransport::WebSocket { .. } | ClientTransport::Mailbox(_) => true,
         }
     }
@@ -49,7 +49,7 @@ impl Connection {
     /// A room will say nothing more.
     pub fn end_room(&mut self, room: RoomIndex) {
         if let ClientTransport::WebTransport(streams) = &mut self.transport {
-            streams.end_room(room, told(&self.waker));
+            streams.end_room(room, waker_or_noop(&self.waker));
         }
     }
 }

@@ -29,7 +29,7 @@ pub struct ColdState {
     /// The Engine.IO session.
     pub link: Option<Link>,
     /// What the backend is told of its request, when it is asked again.
-    pub told: Option<Arc<ClientRequest>>,
+    pub client_request: Option<Arc<ClientRequest>>,
     /// Calls of the backend that have no answer yet; `None`: it made none.
     pub open_calls: Option<Box<OpenCalls>>,
 }

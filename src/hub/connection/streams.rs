@@ -273,8 +273,8 @@ impl Streams {
 
     /// Drops every frame of one room, without gaps: the caller remembers where the connection stopped. Returns the first
     /// range that was dropped, an earlier gap included.
-    pub fn drop_room(&mut self, number: RoomIndex, room: &Room) -> Option<Range> {
-        let at = self.seats.iter().find(|seat| seat.0 == number)?.1;
+    pub fn drop_room(&mut self, index: RoomIndex, room: &Room) -> Option<Range> {
+        let at = self.seats.iter().find(|seat| seat.0 == index)?.1;
         let queue = self.streams.get_mut(at)?.as_mut()?.queue.as_deref_mut()?;
         queue.drop_room(room, &mut self.account)
     }

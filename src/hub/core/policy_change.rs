@@ -12,8 +12,8 @@ impl Core {
     /// Gives a room the policy that these say, and its members what follows from it.
     pub(crate) fn review_policy(&mut self, room: &Room, policies: &Policies) {
         let policy = policies.of(room);
-        let Some(number) = self.rooms.find(room) else { return };
-        let Some(local) = self.rooms.get_mut(number) else { return };
+        let Some(index) = self.rooms.find(room) else { return };
+        let Some(local) = self.rooms.get_mut(index) else { return };
         let before = std::mem::replace(&mut local.policy, policy);
         let (had, has) = (before.presence != PresenceMode::Off, local.policy.presence != PresenceMode::Off);
         let priority = (before.priority != local.policy.priority).then_some(local.policy.priority);
@@ -23,7 +23,7 @@ impl Core {
         for key in local.members.groups().iter().flat_map(|group| (0..group.end()).filter_map(|slot| group.at(slot))) {
             let Some(connection) = self.clients.connections.get_mut(key) else { continue };
             if let Some(priority) = priority {
-                connection.set_priority(number, priority);
+                connection.set_priority(index, priority);
             }
             if had == has {
                 continue;

@@ -26,7 +26,7 @@ impl WorkerSettings {
     #[must_use]
     pub fn of(config: Arc<Config>) -> Self {
         let limits = SessionLimits {
-            told: Limits {
+            in_welcome: Limits {
                 max_message_bytes: config.limits.max_message,
                 max_rooms: config.limits.max_rooms,
                 commands_per_second: config.limits.commands_per_second,

@@ -80,12 +80,12 @@ impl EngineIo {
             return ControlFlow::Continue(());
         };
         let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
-        let (told, awaits) = (connection.told(), connection.session.awaits_token);
+        let (client_request, awaits) = (connection.client_request(), connection.session.awaits_token);
         let shows = match &auth.token {
             // Where tokens are not judged, a token is the application's own affair.
             Some(token) if services.judges_tokens() => Some(Shows::Token(token.clone())),
             // Only the backend could let it in.
-            _ if told.is_some() && !(awaits && services.authority.is_enabled()) => {
+            _ if client_request.is_some() && !(awaits && services.authority.is_enabled()) => {
                 Some(Shows::Grant(connection.session.grant.clone()))
             }
             _ => None,
@@ -94,7 +94,7 @@ impl EngineIo {
             Some(shows) => {
                 let (doorway, name) = (self.doorway.clone(), connection.session.id);
                 let applicant = Applicant {
-                    told,
+                    client_request,
                     connection: Some(name),
                     shows,
                     namespace: Some((namespace.into(), auth.json.clone())),

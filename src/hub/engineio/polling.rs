@@ -88,13 +88,13 @@ impl Services {
 
     /// Has a WebSocket probe for a session.
     pub fn probe(&self, place: PollingSession, probe: Probe) {
-        let question = WorkerCall::new(move |worker: &mut Worker| {
+        let worker_call = WorkerCall::new(move |worker: &mut Worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(run_probe(worker, place.name, probe));
         });
         if place.worker < self.queues.workers() {
             // Full: the socket ends, and the client goes on as it was.
-            let _ = self.queues.tell_worker(place.worker, ToWorker::Call(question));
+            let _ = self.queues.tell_worker(place.worker, ToWorker::Call(worker_call));
         }
     }
 
@@ -108,7 +108,7 @@ impl Services {
         F: Future<Output = Result<T, EngineError>> + 'static,
     {
         let (mut sender, answer) = oneshot::channel();
-        let question = WorkerCall::new(move |worker: &mut Worker| {
+        let worker_call = WorkerCall::new(move |worker: &mut Worker| {
             let Some(worker) = worker.me() else { return };
             tokio::task::spawn_local(async move {
                 let call = call(worker);
@@ -120,7 +120,8 @@ impl Services {
                 let _ = sender.send(done);
             });
         });
-        if place.worker >= self.queues.workers() || !self.queues.tell_worker(place.worker, ToWorker::Call(question)) {
+        if place.worker >= self.queues.workers() || !self.queues.tell_worker(place.worker, ToWorker::Call(worker_call))
+        {
             return Err(EngineError::UnknownSession);
         }
         answer.await.map_err(|_| EngineError::UnknownSession)?

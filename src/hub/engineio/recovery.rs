@@ -208,7 +208,7 @@ impl EngineIo {
         let rooms = connection.subscriptions.iter().filter(|s| s.dialect == dialect).filter_map(|subscription| {
             let local = core.rooms.get(subscription.room)?;
             let stream = core.rooms.get(core.rooms.stream_of(subscription.room))?;
-            let is_sent = matches!(subscription.standing, Standing::Member(_)) && stream.run.is_none();
+            let is_sent = matches!(subscription.standing, Standing::Member(_)) && stream.fan_out.is_none();
             Some(RoomView {
                 room: local.name.clone(),
                 spelling: subscription.spelling,
@@ -303,8 +303,8 @@ impl EngineIo {
                 purpose: JoinPurpose::Resume,
                 permit: None,
             };
-            let (number, since) = match core.place_in(key, &room, entry) {
-                Ok(Placement::There(number, entry)) => (number, entry.since),
+            let (index, since) = match core.place_in(key, &room, entry) {
+                Ok(Placement::There(index, entry)) => (index, entry.since),
                 Ok(Placement::NeedsPermit(entry)) => {
                     asking.push((room, entry));
                     continue;
@@ -315,12 +315,12 @@ impl EngineIo {
                     continue;
                 }
             };
-            let stream = core.rooms.stream_of(number);
-            let part = (number, joined.map_or(0, |(_, offset)| offset));
-            match begun.iter_mut().find(|(other, arrival)| *other == stream && arrival.since == since) {
-                Some((_, arrival)) if stream != number => arrival.parts.push(part),
+            let stream = core.rooms.stream_of(index);
+            let part = (index, joined.map_or(0, |(_, offset)| offset));
+            match begun.iter_mut().find(|(other, join)| *other == stream && join.since == since) {
+                Some((_, join)) if stream != index => join.parts.push(part),
                 _ => {
-                    let parts = if stream == number { Parts::new() } else { [part].into() };
+                    let parts = if stream == index { Parts::new() } else { [part].into() };
                     begun.push((
                         stream,
                         PendingJoin { key, since, purpose: JoinPurpose::Resume, snapshot: None, parts },
@@ -328,8 +328,8 @@ impl EngineIo {
                 }
             }
         }
-        for (stream, arrival) in begun {
-            core.join(stream, arrival);
+        for (stream, join) in begun {
+            core.join(stream, join);
         }
         ask_hook(core, key, asking);
         self.room_resumed(core, key, dialect, true);
@@ -350,8 +350,8 @@ impl EngineIo {
         self.services.metrics.socketio.recovered.increment(1);
         core.clients.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         if let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) {
-            let asked = OpeningRequest { dialect, target: link.target.clone(), auth, id: None };
-            core.clients.greet(key, &asked, true);
+            let request = OpeningRequest { dialect, target: link.target.clone(), auth, id: None };
+            core.clients.greet(key, &request, true);
             core.clients.begin_heartbeat(key, dialect);
         }
         // Not sooner: the user's own room may be one of the session's rooms, and then the client comes back to it.

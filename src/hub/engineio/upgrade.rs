@@ -82,17 +82,17 @@ impl EngineIo {
                 Standing::Joining | Standing::Behind(_) => None,
             })
             .collect();
-        for (number, place, format) in members {
-            let run = core.rooms.get(core.rooms.stream_of(number)).and_then(|stream| stream.run.as_ref());
-            let run = run.filter(|run| run.part == number && run.awaits(key, place));
-            let unserved = run.map(|run| run.broadcast.clone());
-            let Some(local) = core.rooms.get_mut(number) else { continue };
+        for (index, place, format) in members {
+            let fan_out = core.rooms.get(core.rooms.stream_of(index)).and_then(|stream| stream.fan_out.as_ref());
+            let fan_out = fan_out.filter(|fan_out| fan_out.part == index && fan_out.awaits(key, place));
+            let unserved = fan_out.map(|fan_out| fan_out.broadcast.clone());
+            let Some(local) = core.rooms.get_mut(index) else { continue };
             let moved = local.members.remove(place);
             let new = local.members.add(key, format);
             if let Some(moved) = moved {
-                core.clients.connections.set_seat(moved, number, place);
+                core.clients.connections.set_seat(moved, index, place);
             }
-            core.clients.connections.set_seat(key, number, new);
+            core.clients.connections.set_seat(key, index, new);
             if let Some(broadcast) = unserved {
                 let Clients { connections, encoder, buffers, settings, .. } = &mut core.clients;
                 let frame = encoder.independent(&broadcast, format);
@@ -100,7 +100,7 @@ impl EngineIo {
                 if !frame.bytes().is_empty() {
                     // Above what it may owe, the next broadcast decides.
                     let (sealed, limit) = (&mut buffers.sealed, settings.queue_limit);
-                    let _ = connection.offer(&frame, number, sealed, limit, &self.services.budget);
+                    let _ = connection.offer(&frame, index, sealed, limit, &self.services.budget);
                 }
             }
         }

@@ -215,7 +215,7 @@ impl Encoder {
     }
 
     /// Writes what a dialect says to one connection unasked.
-    pub fn unasked(&mut self, format: WireFormat, what: &ServerPush<'_>, out: &mut Vec<u8>) {
+    pub fn server_push(&mut self, format: WireFormat, what: &ServerPush<'_>, out: &mut Vec<u8>) {
         self.messages.begin(unix_millis());
         self.dialects.get(format.dialect).push(what, &mut self.messages);
         self.written(format, out);

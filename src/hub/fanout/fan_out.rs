@@ -13,7 +13,7 @@ use crate::{
     hub::{
         connection::{key::ConnectionKey, offer::OfferOutcome},
         core::{Core, clients::Clients},
-        fanout::{broadcast::Content, chain::FrameReach, room::Run, room_index::RoomIndex, rooms::Rooms},
+        fanout::{broadcast::Content, chain::FrameReach, room::FanOut, room_index::RoomIndex, rooms::Rooms},
     },
     model::Disconnect,
     protocol::WireFormat,
@@ -30,19 +30,19 @@ type Exceptions = Vec<(ConnectionKey, Option<OfferOutcome>)>;
 
 impl Core {
     /// Serves an active room until `deadline`. What its connections' sends have as a consequence is left on the agenda.
-    pub(crate) fn serve_room(&mut self, number: RoomIndex, deadline: Instant) {
-        let Some(mut run) = self.rooms.get_mut(number).and_then(|room| room.run.take()) else { return };
+    pub(crate) fn serve_room(&mut self, index: RoomIndex, deadline: Instant) {
+        let Some(mut fan_out) = self.rooms.get_mut(index).and_then(|room| room.fan_out.take()) else { return };
         let mut exceptions = Vec::new();
         let (rooms, clients, worker) = (&self.rooms, &mut self.clients, self.index);
         // A panic is one connection's: that connection goes, the room goes on behind it.
-        let done = catch_unwind(AssertUnwindSafe(|| run.serve(rooms, clients, worker, deadline, &mut exceptions)));
+        let done = catch_unwind(AssertUnwindSafe(|| fan_out.serve(rooms, clients, worker, deadline, &mut exceptions)));
         let done = done.unwrap_or_else(|_| {
-            exceptions.extend(run.culprits(rooms).into_iter().map(|key| (key, None)));
+            exceptions.extend(fan_out.culprits(rooms).into_iter().map(|key| (key, None)));
             false
         });
-        let part = run.part;
-        if let Some(room) = self.rooms.get_mut(number) {
-            room.run = Some(run);
+        let part = fan_out.part;
+        if let Some(room) = self.rooms.get_mut(index) {
+            room.fan_out = Some(fan_out);
         }
         for (key, outcome) in exceptions {
             match outcome {
@@ -53,14 +53,14 @@ impl Core {
             }
         }
         if done {
-            self.finish_fan_out(number);
+            self.finish_fan_out(index);
         } else {
-            self.fan_outs.put_back(number);
+            self.fan_outs.put_back(index);
         }
     }
 }
 
-impl Run {
+impl FanOut {
     /// Writes to members until all are served (`true`) or the time is up (`false`).
     fn serve(
         &mut self,
@@ -70,8 +70,8 @@ impl Run {
         deadline: Instant,
         exceptions: &mut Exceptions,
     ) -> bool {
-        let number = self.part;
-        let Some(room) = rooms.get(number) else { return true };
+        let index = self.part;
+        let Some(room) = rooms.get(index) else { return true };
         let Clients { connections, encoder, buffers, services, settings, .. } = clients;
         let limit = settings.queue_limit;
         while let Some(group) = self.walk.group(room.members.groups()) {
@@ -95,7 +95,7 @@ impl Run {
                         continue;
                     }
                     let Some(connection) = connections.get_mut(key) else { continue };
-                    let takes = connection.takes(frame, number);
+                    let takes = connection.takes(frame, index);
                     let readable = if takes {
                         &*frame
                     } else {
@@ -106,12 +106,12 @@ impl Run {
                     self.reach.took += u64::from(takes);
                     self.bytes_plain += readable.plain() as u64;
                     self.bytes_framed += readable.bytes().len() as u64;
-                    match connection.offer(readable, number, &mut buffers.sealed, limit, &services.budget) {
+                    match connection.offer(readable, index, &mut buffers.sealed, limit, &services.budget) {
                         OfferOutcome::Sent | OfferOutcome::Queued => {}
                         exception => exceptions.push((key, Some(exception))),
                     }
                     if chained {
-                        self.reach.stayed += u64::from(connection.holds(frame, number));
+                        self.reach.stayed += u64::from(connection.holds(frame, index));
                     }
                 }
                 if Instant::now() >= deadline {

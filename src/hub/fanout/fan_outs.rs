@@ -1,6 +1,6 @@
 //! Which rooms of a worker are being sent to, and in which turn.
 //!
-//! Never writes to a connection: that is [`Run`]'s. Always holds: a room that has a fan-out in progress stands in the line once, or is
+//! Never writes to a connection: that is [`FanOut`]'s. Always holds: a room that has a fan-out in progress stands in the line once, or is
 //! being served.
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc, time::Instant};
@@ -12,7 +12,7 @@ use crate::hub::{
     connection::connections::Connections,
     fanout::{
         broadcast::{Broadcast, Excluded},
-        room::Run,
+        room::FanOut,
         room_index::RoomIndex,
         rooms::Rooms,
         stream_effect::FanOutTo,
@@ -73,7 +73,7 @@ impl FanOuts {
         self.count += 1;
         let Some(local) = rooms.get_mut(index) else { return };
         local.fan_out_span = (self.count, u64::MAX);
-        local.run = Some(Run::new(broadcast, part, ends, except, Instant::now()));
+        local.fan_out = Some(FanOut::new(broadcast, part, ends, except, Instant::now()));
         if small {
             self.active.push_front(index);
         } else {
@@ -83,15 +83,15 @@ impl FanOuts {
     }
 
     /// Ends the fan-out of a room, whose members may move again. Returns what was sent.
-    pub fn finish(&mut self, index: RoomIndex, rooms: &mut Rooms, connections: &mut Connections) -> Option<Run> {
+    pub fn finish(&mut self, index: RoomIndex, rooms: &mut Rooms, connections: &mut Connections) -> Option<FanOut> {
         let local = rooms.get_mut(index)?;
-        let run = local.run.take()?;
+        let fan_out = local.fan_out.take()?;
         self.count += 1;
         local.fan_out_span.1 = self.count;
-        let part = run.part;
+        let part = fan_out.part;
         if let Some(local) = rooms.get_mut(part) {
             local.members.unpin(|key, place| connections.set_seat(key, part, place));
         }
-        Some(run)
+        Some(fan_out)
     }
 }

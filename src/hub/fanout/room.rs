@@ -34,7 +34,7 @@ pub struct LocalRoom {
     /// The connections that get every frame.
     pub members: Members,
     /// The fan-out in progress.
-    pub run: Option<Run>,
+    pub fan_out: Option<FanOut>,
     /// How many members have fallen behind. They are out of the fan-out and still in the room.
     pub behind: usize,
     /// Since when it is empty.
@@ -54,7 +54,7 @@ pub enum RoomLog {
 
 /// A fan-out in progress.
 #[derive(Debug)]
-pub struct Run {
+pub struct FanOut {
     /// What is sent.
     pub broadcast: Arc<Broadcast>,
     /// The room whose members get it: the one whose fan-out it is, or a part of its log.
@@ -79,7 +79,7 @@ pub struct Run {
     pub began: Instant,
 }
 
-impl Run {
+impl FanOut {
     /// A fan-out that has sent nothing yet.
     #[must_use]
     pub fn new(
@@ -120,7 +120,7 @@ impl LocalRoom {
             policy,
             log,
             members: Members::default(),
-            run: None,
+            fan_out: None,
             behind: 0,
             empty_since: None,
             fan_out_span: (0, 0),
@@ -166,7 +166,7 @@ impl LocalRoom {
         self.members.is_empty()
             && !self.members.is_pinned()
             && self.behind == 0
-            && self.run.is_none()
+            && self.fan_out.is_none()
             && self.stream().is_none_or(RoomStream::is_unused)
     }
 }

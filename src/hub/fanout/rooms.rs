@@ -1,6 +1,6 @@
-//! The rooms that a worker has, by number and by name.
+//! The rooms that a worker has, by index and by name.
 //!
-//! Always holds: a room that is here is found by its name, a number that is in use leads to a room, and the rooms with members are
+//! Always holds: a room that is here is found by its name, an index that is in use leads to a room, and the rooms with members are
 //! counted as they come and go: nothing walks all rooms to know how many there are.
 
 use std::{
@@ -26,7 +26,7 @@ pub struct Rooms {
     /// Rooms whose last member has left, and when.
     emptied: VecDeque<(Instant, RoomIndex)>,
     /// Rooms whose sequencer's queue was full.
-    pub(crate) unasked: Vec<RoomIndex>,
+    pub(crate) to_ask_again: Vec<RoomIndex>,
 }
 
 impl Rooms {
@@ -184,22 +184,22 @@ mod tests {
     #[test]
     fn an_empty_room_is_given_up_when_it_has_lingered_or_too_many_linger() {
         let (mut rooms, began) = (Rooms::default(), Instant::now());
-        let numbers: Vec<_> = (0..4)
+        let indices: Vec<_> = (0..4)
             .map(|n| {
                 let name = Room::parse(&format!("room:{n}")).unwrap();
                 let log = RoomLog::Own(RoomStream::new(name.clone()));
                 rooms.insert(LocalRoom::new(name, Arc::new(Policy::default()), log))
             })
             .collect();
-        for (&number, second) in numbers.iter().zip(1..) {
-            rooms.note_if_empty(number, began + Duration::from_secs(second));
+        for (&index, second) in indices.iter().zip(1..) {
+            rooms.note_if_empty(index, began + Duration::from_secs(second));
         }
         assert_eq!(rooms.next_emptied(began, 4), None);
-        assert_eq!(rooms.next_emptied(began + Duration::from_secs(1), 4), Some(numbers[0]));
+        assert_eq!(rooms.next_emptied(began + Duration::from_secs(1), 4), Some(indices[0]));
         // A client came back to the next one.
-        rooms[numbers[1]].empty_since = None;
+        rooms[indices[1]].empty_since = None;
         assert_eq!(rooms.next_emptied(began, 2), None, "two linger");
-        assert_eq!(rooms.next_emptied(began, 1), Some(numbers[2]), "one may");
+        assert_eq!(rooms.next_emptied(began, 1), Some(indices[2]), "one may");
         assert_eq!(rooms.next_emptied(began, 1), None);
     }
 }

@@ -10,7 +10,7 @@ use crate::{
         core::Core,
         fanout::{
             broadcast::Content,
-            room::{LocalRoom, RoomLog, Run},
+            room::{FanOut, LocalRoom, RoomLog},
             room_index::RoomIndex,
             room_stream::RoomStream,
             stream_effect::StreamEffect,
@@ -84,37 +84,37 @@ impl Core {
     /// A room's fan-out has reached every member.
     pub(crate) fn finish_fan_out(&mut self, index: RoomIndex) {
         let Self { fan_outs, rooms, clients, .. } = self;
-        let Some(run) = fan_outs.finish(index, rooms, &mut clients.connections) else { return };
-        self.count_run(&run);
+        let Some(fan_out) = fan_outs.finish(index, rooms, &mut clients.connections) else { return };
+        self.count_fan_out(&fan_out);
         let now = Instant::now();
         self.rooms.note_if_empty(index, now);
-        if run.part != index {
-            self.rooms.note_if_empty(run.part, now);
+        if fan_out.part != index {
+            self.rooms.note_if_empty(fan_out.part, now);
         }
-        drop(run);
+        drop(fan_out);
         self.step_stream(index, |stream, policy, effects| stream.fan_out_finished(now, policy, effects));
     }
 
-    fn count_run(&self, run: &Run) {
+    fn count_fan_out(&self, fan_out: &FanOut) {
         let metrics = &self.clients.services.metrics;
-        metrics.frames.increment(run.receivers);
-        metrics.sent.add(run.bytes_plain, run.bytes_framed);
-        let deliveries = run.receivers * run.broadcast.events() as u64;
+        metrics.frames.increment(fan_out.receivers);
+        metrics.sent.add(fan_out.bytes_plain, fan_out.bytes_framed);
+        let deliveries = fan_out.receivers * fan_out.broadcast.events() as u64;
         metrics.deliveries.increment(deliveries);
         metrics.workers[self.index].deliveries.increment(deliveries);
         if let (Some(observer), Content::Events(batch) | Content::Unlogged(batch)) =
-            (&metrics.observer, &run.broadcast.content)
+            (&metrics.observer, &fan_out.broadcast.content)
         {
-            observer.batch_delivered(batch, run.receivers);
+            observer.batch_delivered(batch, fan_out.receivers);
         }
         if let (Some(traces), Content::Events(batch), false) =
-            (&self.clients.services.traces, &run.broadcast.content, run.broadcast.recovered)
+            (&self.clients.services.traces, &fan_out.broadcast.content, fan_out.broadcast.recovered)
         {
-            traces.fanned_out(batch, self.index, run.receivers, run.began);
+            traces.fanned_out(batch, self.index, fan_out.receivers, fan_out.began);
         }
-        metrics.fan_out.record(run.began.elapsed());
-        if run.broadcast.is_live() {
-            metrics.publish_to_write.record(run.broadcast.arrived.elapsed());
+        metrics.fan_out.record(fan_out.began.elapsed());
+        if fan_out.broadcast.is_live() {
+            metrics.publish_to_write.record(fan_out.broadcast.arrived.elapsed());
         }
     }
 

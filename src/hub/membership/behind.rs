@@ -18,9 +18,9 @@ use crate::{
 
 impl Core {
     /// A connection owes more than it may, or the pod holds more than it may.
-    pub(crate) fn overflow(&mut self, number: RoomIndex, key: ConnectionKey) {
+    pub(crate) fn overflow(&mut self, index: RoomIndex, key: ConnectionKey) {
         let Self { clients, rooms, .. } = self;
-        let Some(local) = rooms.get_mut(number) else { return };
+        let Some(local) = rooms.get_mut(index) else { return };
         let Some(connection) = clients.connections.get_mut(key) else { return };
         let tells_gaps = clients.encoder.tells_gaps(connection.format);
         let bounds = QueueBounds::now(clients.settings.queue_limit, &clients.services.budget);
@@ -35,11 +35,11 @@ impl Core {
                 }
             }
             SlowAction::FallBehind => {
-                let Some(range) = connection.drop_room(number, &local.name) else { return };
-                let Some(place) = fall_behind(&mut connection.subscriptions, number, range) else { return };
+                let Some(range) = connection.drop_room(index, &local.name) else { return };
+                let Some(place) = fall_behind(&mut connection.subscriptions, index, range) else { return };
                 local.behind += 1;
                 if let Some(moved) = local.members.remove(place) {
-                    clients.connections.set_seat(moved, number, place);
+                    clients.connections.set_seat(moved, index, place);
                 }
             }
         }
@@ -48,9 +48,9 @@ impl Core {
     /// A connection has read everything: where it had fallen behind, it comes back through what it missed.
     pub(crate) fn catch_up(&mut self, key: ConnectionKey) {
         let Some(connection) = self.clients.connections.get_mut(key) else { return };
-        for (number, join) in come_back(key, &mut connection.subscriptions) {
-            self.rooms.change_members(number, |local| local.behind -= 1);
-            self.join(number, join);
+        for (index, join) in come_back(key, &mut connection.subscriptions) {
+            self.rooms.change_members(index, |local| local.behind -= 1);
+            self.join(index, join);
         }
     }
 }

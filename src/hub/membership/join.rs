@@ -67,16 +67,16 @@ impl Core {
     }
 
     /// Makes a connection a member. One that left meanwhile does not become one.
-    pub(crate) fn admit(&mut self, number: RoomIndex, admission: Admission) {
+    pub(crate) fn admit(&mut self, index: RoomIndex, admission: Admission) {
         let tells_gaps = self.clients.connections.tells_gaps(admission.join.key, &self.clients.encoder);
         let first_words = admission.first_words(tells_gaps);
         let Admission { join, position, recovered, before } = admission;
         let PendingJoin { key, purpose, snapshot, parts, .. } = join;
-        let parts = if parts.is_empty() { [(number, 0)].into() } else { parts };
+        let parts = if parts.is_empty() { [(index, 0)].into() } else { parts };
         let resumes = purpose == JoinPurpose::Resume;
         let snapshot = snapshot.filter(|_| !recovered && !before.iter().any(is_retained));
         // Where rooms share a log, the backend shows none of them anything.
-        let snapshot = snapshot.zip(self.rooms.get(number));
+        let snapshot = snapshot.zip(self.rooms.get(index));
         let snapshot = snapshot.map(|(events, local)| shown(&events, &local.name, &position, &local.policy));
         let first = match (first_words, &purpose) {
             (FirstWords::Subscribed, JoinPurpose::Begin(first)) => Some(first.clone()),
@@ -91,9 +91,9 @@ impl Core {
             FirstWords::Untold => return self.clients.request_close(key, Disconnect::Missed),
             FirstWords::Gap(after) => {
                 let Position { epoch, offset } = position;
-                let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
-                let id = self.clients.connections.reply_id(key, number);
-                self.clients.tell_in(key, number, &gap(&Range { room, epoch, after, offset }), id.as_ref());
+                let Some(room) = self.rooms.get(index).map(|local| local.name.clone()) else { return };
+                let id = self.clients.connections.reply_id(key, index);
+                self.clients.tell_in(key, index, &gap(&Range { room, epoch, after, offset }), id.as_ref());
             }
             FirstWords::Nothing => {}
         }
@@ -108,8 +108,8 @@ impl Core {
             connection.subscriptions[at].standing = Standing::Member(place);
         }
         // What was missed of a shared log is bounded. A client that does not read it overflows by what follows.
-        if overflow && !self.rooms[number].stream().is_some_and(RoomStream::is_shared) {
-            self.overflow(number, key);
+        if overflow && !self.rooms[index].stream().is_some_and(RoomStream::is_shared) {
+            self.overflow(index, key);
         }
         for (part, _) in parts.iter().filter(|_| resumes) {
             self.clients.membership_event(key, MembershipEvent::Recovered { room: *part, complete: recovered });
@@ -139,7 +139,7 @@ impl Core {
                 JoinPurpose::Subscribe(id) => Some(id.clone()),
                 JoinPurpose::Begin(first) => {
                     if first.greets {
-                        self.clients.greet(key, &first.asked, recovered);
+                        self.clients.greet(key, &first.request, recovered);
                     }
                     Some(first.id.clone())
                 }
@@ -198,12 +198,12 @@ impl Core {
     fn say_subscribed(
         &mut self,
         key: ConnectionKey,
-        number: RoomIndex,
+        index: RoomIndex,
         asked: Option<Option<CommandId>>,
         position: Position,
         recovered: bool,
     ) {
-        let Some(local) = self.rooms.get(number) else { return };
+        let Some(local) = self.rooms.get(index) else { return };
         let (room, presence) = (local.name.clone(), local.policy.presence);
         // First, so that a client that is told and asks at once finds itself there.
         if presence != PresenceMode::Off
@@ -213,17 +213,17 @@ impl Core {
             self.clients.services.presence.join(&room, &connection.session.member());
         }
         if let Some(id) = asked {
-            let id = id.or_else(|| self.clients.connections.reply_id(key, number));
+            let id = id.or_else(|| self.clients.connections.reply_id(key, index));
             let reply = Reply::Subscribed { room, position, recovered };
-            self.clients.tell_in(key, number, &reply, id.as_ref());
+            self.clients.tell_in(key, index, &reply, id.as_ref());
         }
     }
 
     /// Makes a connection ready for a room.
-    fn begin_room(&mut self, key: ConnectionKey, number: RoomIndex) -> Result<(), RefusalError> {
-        let priority = self.rooms.get(number).map(|local| local.policy.priority);
+    fn begin_room(&mut self, key: ConnectionKey, index: RoomIndex) -> Result<(), RefusalError> {
+        let priority = self.rooms.get(index).map(|local| local.policy.priority);
         let Some((connection, priority)) = self.clients.connections.get_mut(key).zip(priority) else { return Ok(()) };
-        if connection.begin_room(number, priority) {
+        if connection.begin_room(index, priority) {
             return Ok(());
         }
         let why = "the client's QUIC transport allows no stream of the server (initial_max_streams_uni)";
@@ -234,15 +234,15 @@ impl Core {
     pub(crate) fn refuse_join(
         &mut self,
         key: ConnectionKey,
-        number: RoomIndex,
+        index: RoomIndex,
         purpose: JoinPurpose,
         code: ErrorCode,
         message: String,
     ) {
         if let Some(connection) = self.clients.connections.get_mut(key) {
-            connection.subscriptions.retain(|subscription| subscription.room != number);
+            connection.subscriptions.retain(|subscription| subscription.room != index);
         }
-        let Some(room) = self.rooms.get(number).map(|local| local.name.clone()) else { return };
+        let Some(room) = self.rooms.get(index).map(|local| local.name.clone()) else { return };
         match purpose {
             JoinPurpose::Subscribe(id) => {
                 self.clients.reply(key, &Reply::Error { code, message, room: Some(room) }, id.as_ref())
@@ -251,25 +251,25 @@ impl Core {
             JoinPurpose::Resume | JoinPurpose::CatchUp => {}
         }
         self.clients.membership_event(key, MembershipEvent::Refused { resumes: None });
-        self.note_if_empty(number);
+        self.note_if_empty(index);
     }
 
-    /// The broker could not say what an arrival missed.
-    pub(crate) fn turn_away(&mut self, number: RoomIndex, arrival: PendingJoin, error: &BrokerError) {
-        let key = arrival.key;
-        match (arrival.purpose, arrival.since) {
+    /// The broker could not say what a join missed.
+    pub(crate) fn turn_away(&mut self, index: RoomIndex, join: PendingJoin, error: &BrokerError) {
+        let key = join.key;
+        match (join.purpose, join.since) {
             (purpose @ (JoinPurpose::Subscribe(_) | JoinPurpose::Begin(_)), _) => {
-                let number = arrival.parts.first().map_or(number, |(part, _)| *part);
-                self.refuse_join(key, number, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
+                let index = join.parts.first().map_or(index, |(part, _)| *part);
+                self.refuse_join(key, index, purpose, ErrorCode::Unavailable, format!("{error}; subscribe again"));
             }
             (JoinPurpose::CatchUp, Some(since)) => {
-                let Some(position) = self.rooms.position_of(number).cloned() else { return };
+                let Some(position) = self.rooms.position_of(index).cloned() else { return };
                 let (parts, snapshot) = (Parts::new(), None);
                 let join = PendingJoin { key, since: Some(since), purpose: JoinPurpose::CatchUp, snapshot, parts };
-                self.admit(number, Admission { join, position, recovered: false, before: Arc::new([]) });
+                self.admit(index, Admission { join, position, recovered: false, before: Arc::new([]) });
             }
             (JoinPurpose::Resume, _) => {
-                let own = if arrival.parts.is_empty() { [(number, 0)].into() } else { arrival.parts };
+                let own = if join.parts.is_empty() { [(index, 0)].into() } else { join.parts };
                 for (room, _) in own {
                     self.clients.membership_event(key, MembershipEvent::Recovered { room, complete: false });
                 }

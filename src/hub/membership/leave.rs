@@ -22,9 +22,9 @@ use crate::{
 impl Core {
     /// A client leaves a room.
     pub(crate) fn unsubscribe(&mut self, key: ConnectionKey, room: Room, id: Option<&CommandId>) {
-        let number = self.rooms.find(&room);
+        let index = self.rooms.find(&room);
         let Some(connection) = self.clients.connections.get_mut(key) else { return };
-        let at = connection.subscriptions.iter().position(|s| Some(s.room) == number);
+        let at = connection.subscriptions.iter().position(|s| Some(s.room) == index);
         let Some(at) = at else {
             let message = format!("this connection is not in {room}");
             return self.clients.reply(
@@ -34,23 +34,17 @@ impl Core {
             );
         };
         let subscription = connection.subscriptions.swap_remove(at);
-        let number = subscription.room;
+        let index = subscription.room;
         let early = format!("this connection left {room} before it was in it");
         self.turn_back(key, &subscription, ErrorCode::NotSubscribed, early);
-        self.clients.tell_in(key, number, &Reply::Unsubscribed { room, code: None }, id);
+        self.clients.tell_in(key, index, &Reply::Unsubscribed { room, code: None }, id);
         self.leave(key, subscription);
-        self.clients.membership_event(key, MembershipEvent::Left { room: number });
+        self.clients.membership_event(key, MembershipEvent::Left { room: index });
     }
 
     /// Has a connection that is still on its way into a room turn back, and answers what brought it on its way; whether there
     /// was such a thing. Otherwise it is a member that has been told so.
-    pub(crate) fn turn_back(
-        &mut self,
-        key: ConnectionKey,
-        subscription: &Subscription,
-        code: ErrorCode,
-        message: String,
-    ) -> bool {
+    fn turn_back(&mut self, key: ConnectionKey, subscription: &Subscription, code: ErrorCode, message: String) -> bool {
         match self.call_off(key, subscription) {
             None | Some(JoinPurpose::CatchUp) => return false,
             // The pod put it there: no command waits for an answer.
@@ -76,15 +70,15 @@ impl Core {
 
     /// Takes a connection out of a room.
     pub(crate) fn leave(&mut self, key: ConnectionKey, subscription: Subscription) {
-        let number = subscription.room;
+        let index = subscription.room;
         self.call_off(key, &subscription);
         if let Some(connection) = self.clients.connections.get_mut(key) {
-            connection.end_room(number);
+            connection.end_room(index);
             if connection.session.signals.is_some() {
-                end_signals(self, key, number);
+                end_signals(self, key, index);
             }
         }
-        let moved = self.rooms.change_members(number, |local| match subscription.standing {
+        let moved = self.rooms.change_members(index, |local| match subscription.standing {
             Standing::Member(place) => local.members.remove(place).map(|moved| (moved, place)),
             Standing::Behind(_) => {
                 local.behind -= 1;
@@ -94,31 +88,31 @@ impl Core {
         });
         let Some(moved) = moved else { return };
         if let Some((moved, place)) = moved {
-            self.clients.connections.set_seat(moved, number, place);
+            self.clients.connections.set_seat(moved, index, place);
         }
-        let Some(local) = self.rooms.get(number) else { return };
+        let Some(local) = self.rooms.get(index) else { return };
         if local.policy.presence != PresenceMode::Off
             && let Some(connection) = self.clients.connections.get(key)
             && connection.transport.attends()
         {
             self.clients.services.presence.leave(&local.name, &connection.session.member());
         }
-        self.note_if_empty(number);
+        self.note_if_empty(index);
     }
 
     /// Takes a connection out of a room and tells it why; whether it was in it.
-    pub(crate) fn put_out(&mut self, key: ConnectionKey, number: RoomIndex, code: ErrorCode) -> bool {
-        let id = self.clients.connections.reply_id(key, number);
+    pub(crate) fn put_out(&mut self, key: ConnectionKey, index: RoomIndex, code: ErrorCode) -> bool {
+        let id = self.clients.connections.reply_id(key, index);
         let Some(connection) = self.clients.connections.get_mut(key) else { return false };
-        let Some(at) = connection.subscriptions.iter().position(|s| s.room == number) else { return false };
+        let Some(at) = connection.subscriptions.iter().position(|s| s.room == index) else { return false };
         let subscription = connection.subscriptions.swap_remove(at);
-        let room = self.rooms[number].name.clone();
+        let room = self.rooms[index].name.clone();
         let early = format!("this connection was taken out of {room} before it was in it");
         if !self.turn_back(key, &subscription, code, early) {
-            self.clients.tell_in(key, number, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
+            self.clients.tell_in(key, index, &Reply::Unsubscribed { room, code: Some(code) }, id.as_ref());
         }
         self.leave(key, subscription);
-        self.clients.membership_event(key, MembershipEvent::Left { room: number });
+        self.clients.membership_event(key, MembershipEvent::Left { room: index });
         true
     }
 
@@ -143,7 +137,7 @@ impl Core {
     }
 
     /// Notes a room that is idle, to be given up when it has lingered.
-    pub(crate) fn note_if_empty(&mut self, number: RoomIndex) {
-        self.rooms.note_if_empty(number, Instant::now());
+    pub(crate) fn note_if_empty(&mut self, index: RoomIndex) {
+        self.rooms.note_if_empty(index, Instant::now());
     }
 }

@@ -86,7 +86,7 @@ impl Core {
                     match self.clients.connections.room_for(
                         key,
                         asking.len(),
-                        self.clients.settings.limits.told.max_rooms,
+                        self.clients.settings.limits.in_welcome.max_rooms,
                     ) {
                         Ok(()) => {
                             asking.push((room, entry));
@@ -115,15 +115,15 @@ impl Core {
         room: &Room,
         entry: SubscribeRequest,
     ) -> Result<SubscribeOutcome, RefusalError> {
-        let (number, entry) = match self.place_in(key, room, entry)? {
-            Placement::There(number, entry) => (number, entry),
+        let (index, entry) = match self.place_in(key, room, entry)? {
+            Placement::There(index, entry) => (index, entry),
             Placement::NeedsPermit(entry) => return Ok(SubscribeOutcome::NeedsPermit(entry)),
             Placement::Gone => return Ok(SubscribeOutcome::Begun),
         };
         let SubscribeRequest { since, purpose, permit, .. } = entry;
-        let parts = if self.rooms[number].shares().is_some() { [(number, 0)].into() } else { Parts::new() };
+        let parts = if self.rooms[index].shares().is_some() { [(index, 0)].into() } else { Parts::new() };
         let snapshot = permit.and_then(|permit| permit.snapshot);
-        self.join(self.rooms.stream_of(number), PendingJoin { key, since, purpose, snapshot, parts });
+        self.join(self.rooms.stream_of(index), PendingJoin { key, since, purpose, snapshot, parts });
         Ok(SubscribeOutcome::Begun)
     }
 
@@ -137,7 +137,7 @@ impl Core {
         // A join that is refused leaves no room behind.
         let known = self.rooms.find(room);
         let policy = match known {
-            Some(number) => Arc::clone(&self.rooms[number].policy),
+            Some(index) => Arc::clone(&self.rooms[index].policy),
             None => self.clients.services.policy(room),
         };
         let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
@@ -155,7 +155,7 @@ impl Core {
             // The decision was made when it was put there.
             asks = false;
         }
-        self.clients.connections.room_for(key, 0, self.clients.settings.limits.told.max_rooms)?;
+        self.clients.connections.room_for(key, 0, self.clients.settings.limits.in_welcome.max_rooms)?;
         let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
         if !entry.server_side && !connection.session.grant.may_join(room, policy.join) {
             return Err((ErrorCode::Forbidden, format!("this connection may not join {room}")));
@@ -177,21 +177,21 @@ impl Core {
             );
             return Err((ErrorCode::Forbidden, why));
         }
-        let number = self.room_number(room, policy);
+        let index = self.room_index(room, policy);
         let Some(connection) = self.clients.connections.get_mut(key) else { return Ok(Placement::Gone) };
         let standing = Standing::Joining;
-        connection.subscriptions.push(Subscription { room: number, standing, server_side, spelling, dialect });
-        self.rooms[number].empty_since = None;
-        Ok(Placement::There(number, entry))
+        connection.subscriptions.push(Subscription { room: index, standing, server_side, spelling, dialect });
+        self.rooms[index].empty_since = None;
+        Ok(Placement::There(index, entry))
     }
 
-    /// The room's number on this worker; a new room's sequencer is asked where the stream stands.
-    fn room_number(&mut self, room: &Room, policy: Arc<Policy>) -> RoomIndex {
-        if let Some(number) = self.rooms.find(room) {
-            return number;
+    /// The room's index on this worker; a new room's sequencer is asked where the stream stands.
+    fn room_index(&mut self, room: &Room, policy: Arc<Policy>) -> RoomIndex {
+        if let Some(index) = self.rooms.find(room) {
+            return index;
         }
         let log = match policy.log_of(room) {
-            Some(log) => RoomLog::Shared(self.room_number(log, self.clients.services.policy(log))),
+            Some(log) => RoomLog::Shared(self.room_index(log, self.clients.services.policy(log))),
             None => RoomLog::Own(RoomStream::new(room.clone())),
         };
         let mut local = LocalRoom::new(room.clone(), policy, log);
@@ -199,33 +199,33 @@ impl Core {
             local.members = Members::shown_by(observer.members_gauge(room.namespace()));
         }
         let log = local.shares();
-        let number = self.rooms.insert(local);
+        let index = self.rooms.insert(local);
         match log {
             Some(log) => {
                 let log = &mut self.rooms[log];
                 log.empty_since = None;
                 if let Some(stream) = log.stream_mut() {
-                    stream.add_part(room.clone(), number);
+                    stream.add_part(room.clone(), index);
                 }
             }
-            None => self.ask_sequencer(number),
+            None => self.ask_sequencer(index),
         }
-        number
+        index
     }
 
     /// Asks a room's sequencer to be put on its list. A full queue is tried again on the timer.
-    pub(crate) fn ask_sequencer(&mut self, number: RoomIndex) {
-        let name = self.rooms[number].name.clone();
+    fn ask_sequencer(&mut self, index: RoomIndex) {
+        let name = self.rooms[index].name.clone();
         if !self.clients.services.queues.tell_sequencer(&name, ToSequencer::Join(name.clone(), self.index)) {
-            self.rooms.unasked.push(number);
+            self.rooms.to_ask_again.push(index);
         }
     }
 
     /// Asks the sequencers again whose queues were full.
     pub(crate) fn ask_sequencers_again(&mut self) {
-        for number in std::mem::take(&mut self.rooms.unasked) {
-            if self.rooms.contains(number) {
-                self.ask_sequencer(number);
+        for index in std::mem::take(&mut self.rooms.to_ask_again) {
+            if self.rooms.contains(index) {
+                self.ask_sequencer(index);
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 /// The places of a pod's clients.
 pub struct PlaceDesk {
     /// What the broker knows.
-    pub kept: Arc<dyn UserPlaces>,
+    pub store: Arc<dyn UserPlaces>,
     book: Mutex<PlaceBook>,
     /// Told when something waits.
     pub activity: Notify,
@@ -24,8 +24,8 @@ pub struct PlaceDesk {
 impl PlaceDesk {
     /// A desk in front of this broker.
     #[must_use]
-    pub fn new(kept: Arc<dyn UserPlaces>) -> Self {
-        Self { kept, book: Mutex::default(), activity: Notify::new() }
+    pub fn new(store: Arc<dyn UserPlaces>) -> Self {
+        Self { store, book: Mutex::default(), activity: Notify::new() }
     }
 
     /// The book, for a moment.

@@ -54,12 +54,12 @@ impl PlaceRounds {
         };
         let PlaceRound { given_back, claims } = &round;
         if !given_back.is_empty() {
-            self.0.places.kept.give_back(given_back).await;
+            self.0.places.store.give_back(given_back).await;
         }
         // Without a limit any more nothing is to be judged.
         let limit = self.0.config.load().limits.places();
         if let Some(limit) = limit.filter(|_| !claims.is_empty()) {
-            let verdicts = self.0.places.kept.take_places(claims, limit).await;
+            let verdicts = self.0.places.store.take_places(claims, limit).await;
             self.settle(&round, verdicts).await;
         }
         !idle

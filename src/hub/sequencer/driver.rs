@@ -113,7 +113,7 @@ impl Sequencer {
         let next = self.due.first().map_or(retry + 50 * RETRY, |(at, _)| *at);
         let next = self.signal_deadline().map_or(next, |at| at.min(next));
         let waits =
-            !self.lag.is_empty() || self.services.queues.behind(self.index).any() || !self.policy_reload.is_done();
+            !self.lag.is_empty() || self.services.queues.lagging(self.index).any() || !self.policy_reload.is_done();
         if waits { next.min(retry) } else { next }
     }
 
@@ -211,7 +211,7 @@ impl Sequencer {
     /// stand, as far as their queues take it.
     fn recover_from_full_queues(&mut self, places: usize) {
         let services = Arc::clone(&self.services);
-        for room in services.queues.behind(self.index).take(places) {
+        for room in services.queues.lagging(self.index).take(places) {
             match self.rooms.get(&room).map(RoomSequencer::has_started) {
                 Some(true) => self.step(&room, RoomSequencer::missed_deliveries),
                 // The answer to the subscription may be what was lost.

@@ -193,7 +193,7 @@ impl SimulatedPod {
             let Ok(message) = self.inboxes[thread].sequencer.try_recv() else { break };
             self.sequence_message(thread, message);
         }
-        for room in self.world.queues.behind(thread).take(usize::MAX) {
+        for room in self.world.queues.lagging(thread).take(usize::MAX) {
             let started = self.sequencers[thread].rooms.get(&room).map(RoomSequencer::has_started);
             match started {
                 Some(true) => self.sequencer_step(thread, &room, RoomSequencer::missed_deliveries),

@@ -142,7 +142,7 @@ impl WindowHistory {
         }
     }
 
-    /// Sends a worker's next broadcast to its members, as `Run::serve` does.
+    /// Sends a worker's next broadcast to its members, as `FanOut::serve` does.
     fn serve(&mut self, worker: usize) -> Result<(), Unreadable> {
         let Some((room, broadcast)) = self.backlogs[worker].pop_front() else { return Ok(()) };
         let mut formats = Vec::new();

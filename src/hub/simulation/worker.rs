@@ -46,7 +46,7 @@ pub struct SimulatedRoom {
     stream: RoomStream,
     /// Its members.
     pub members: Members,
-    run: Option<SimulatedFanOut>,
+    fan_out: Option<SimulatedFanOut>,
     /// How many members have fallen behind.
     pub behind: usize,
 }
@@ -76,7 +76,8 @@ impl SimulatedWorker {
 
     /// Whether nothing is under way.
     pub fn is_quiet(&self) -> bool {
-        self.unasked.is_empty() && self.rooms.iter().flatten().all(|room| room.run.is_none() && room.stream.is_idle())
+        self.unasked.is_empty()
+            && self.rooms.iter().flatten().all(|room| room.fan_out.is_none() && room.stream.is_idle())
     }
 
     pub fn connection(&mut self, client: usize) -> Option<&mut SimulatedConnection> {
@@ -114,7 +115,7 @@ impl SimulatedWorker {
         }
         if self.rooms[room].is_none() {
             let stream = RoomStream::new(world.rooms[room].clone());
-            self.rooms[room] = Some(SimulatedRoom { stream, members: Members::default(), run: None, behind: 0 });
+            self.rooms[room] = Some(SimulatedRoom { stream, members: Members::default(), fan_out: None, behind: 0 });
             self.unasked.push(room);
             self.ask_sequencers(world);
         }
@@ -246,8 +247,8 @@ impl SimulatedWorker {
                 StreamEffect::StartFanOut(broadcast, to) => {
                     assert_eq!(to, FanOutTo::Own, "no simulated room shares a log");
                     let Some(room) = self.room(at) else { continue };
-                    assert!(room.run.is_none(), "two fan-outs of one stream overlap");
-                    room.run = Some(SimulatedFanOut { broadcast, walk: Walk::new(room.members.pin()) });
+                    assert!(room.fan_out.is_none(), "two fan-outs of one stream overlap");
+                    room.fan_out = Some(SimulatedFanOut { broadcast, walk: Walk::new(room.members.pin()) });
                 }
                 StreamEffect::ReadHole { since, until } => {
                     let (worker, room) = (self.index, name.clone());
@@ -318,20 +319,20 @@ impl SimulatedWorker {
     pub fn fan_out(&mut self, count: usize, world: &mut SimulatedWorld) -> Result<(), Violation> {
         let mut left = count;
         while left > 0 {
-            let Some(at) = self.rooms.iter().position(|room| room.as_ref().is_some_and(|room| room.run.is_some()))
+            let Some(at) = self.rooms.iter().position(|room| room.as_ref().is_some_and(|room| room.fan_out.is_some()))
             else {
                 return Ok(());
             };
             let Some(room) = self.room(at) else { return Ok(()) };
-            let Some(run) = &mut room.run else { return Ok(()) };
-            match run.walk.group(room.members.groups()) {
+            let Some(fan_out) = &mut room.fan_out else { return Ok(()) };
+            match fan_out.walk.group(room.members.groups()) {
                 Some(group) => {
-                    let Some(stop) = run.walk.stretch(group, 1) else {
-                        run.walk.next_group();
+                    let Some(stop) = fan_out.walk.stretch(group, 1) else {
+                        fan_out.walk.next_group();
                         continue;
                     };
                     left -= 1;
-                    let (member, broadcast) = (run.walk.next(group, stop), Arc::clone(&run.broadcast));
+                    let (member, broadcast) = (fan_out.walk.next(group, stop), Arc::clone(&fan_out.broadcast));
                     if let Some(key) = member
                         && self.offer(key.at(), &broadcast, world)? == OfferOutcome::Overflow
                     {
@@ -339,7 +340,7 @@ impl SimulatedWorker {
                     }
                 }
                 None => {
-                    room.run = None;
+                    room.fan_out = None;
                     let mut moved = Vec::new();
                     room.members.unpin(|key, place| moved.push((key, place)));
                     moved.into_iter().for_each(|(key, place)| self.move_to(key, at, place));

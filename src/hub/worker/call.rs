@@ -1,7 +1,7 @@
-//! Questions that another thread has for the workers: answered on their threads, between two slices.
+//! Calls of other threads to the workers: carried out on the workers' threads, between two slices.
 //!
-//! A question must be short: every connection of that worker waits for it. Always holds: a caller gets an answer from every
-//! worker or is told that there is none.
+//! A call must be short: every connection of that worker waits for it. Always holds: a caller gets an answer from every worker or
+//! learns that there is none.
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ impl WorkerQueues {
     /// [`CallError`]: of one of them; others may have done what was asked.
     pub async fn ask_all<T: Send + 'static>(
         &self,
-        question: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
+        call: impl Fn(&mut Worker) -> T + Clone + Send + 'static,
     ) -> Result<Vec<T>, CallError> {
-        let asked: Vec<_> = (0..self.workers()).map(|worker| self.put(worker, question.clone())).collect();
+        let asked: Vec<_> = (0..self.workers()).map(|worker| self.ask(worker, call.clone())).collect();
         let mut answers = Vec::with_capacity(asked.len());
         for answer in asked {
             answers.push(answer?.await.map_err(|_| CallError)?);
@@ -48,16 +48,16 @@ impl WorkerQueues {
         Ok(done.into_iter().flatten().reduce(|all, some| all + some))
     }
 
-    fn put<T: Send + 'static>(
+    fn ask<T: Send + 'static>(
         &self,
         worker: usize,
-        question: impl FnOnce(&mut Worker) -> T + Send + 'static,
+        call: impl FnOnce(&mut Worker) -> T + Send + 'static,
     ) -> Result<oneshot::Receiver<T>, CallError> {
         let (sender, answer) = oneshot::channel();
-        let question = WorkerCall::new(move |worker: &mut Worker| {
+        let call = WorkerCall::new(move |worker: &mut Worker| {
             // The caller may have gone.
-            let _ = sender.send(question(worker));
+            let _ = sender.send(call(worker));
         });
-        if self.tell_worker(worker, ToWorker::Call(question)) { Ok(answer) } else { Err(CallError) }
+        if self.tell_worker(worker, ToWorker::Call(call)) { Ok(answer) } else { Err(CallError) }
     }
 }

@@ -71,7 +71,7 @@ fn take_turn(worker: &mut Worker, messages: &mut Vec<ToWorker>) -> bool {
         match message {
             ToWorker::Room(room, update) => worker.core.update_room(&room, update),
             ToWorker::Drain(window) => worker.drain = Some(DrainRun::new(window)),
-            ToWorker::Call(call) => call.put(worker),
+            ToWorker::Call(call) => call.run(worker),
         }
         worker.settle();
     }

@@ -121,10 +121,10 @@ impl Worker {
     /// One room; `None`: no connection of this worker is in it.
     #[must_use]
     pub fn inspect_room(&self, room: &Room) -> Option<RoomDetail> {
-        let number = self.core.rooms.find(room)?;
-        let local = self.core.rooms.get(number)?;
+        let index = self.core.rooms.find(room)?;
+        let local = self.core.rooms.get(index)?;
         let members = local.members.len() + local.behind;
-        (members > 0).then(|| RoomDetail { members, position: self.core.rooms.position_of(number).cloned() })
+        (members > 0).then(|| RoomDetail { members, position: self.core.rooms.position_of(index).cloned() })
     }
 
     /// The first connections, by name, that fit.
@@ -133,7 +133,7 @@ impl Worker {
         let room = match &filter.room {
             None => None,
             Some(room) => match self.core.rooms.find(room) {
-                Some(number) => Some(number),
+                Some(index) => Some(index),
                 None => return ConnectionList::default(),
             },
         };
@@ -162,7 +162,7 @@ impl Worker {
 
     /// One connection; `None`: it is not on this worker.
     #[must_use]
-    pub fn inspect_connection(&self, id: ConnectionId) -> Option<ConnectionDetail> {
+    fn inspect_connection(&self, id: ConnectionId) -> Option<ConnectionDetail> {
         let (_, connection) = self.core.clients.connections.find(id)?;
         let room = |s: &Subscription| {
             let local = self.core.rooms.get(s.room)?;
@@ -220,8 +220,8 @@ impl Worker {
             }
             Act::Subscribe(room) => self.core.put_into(*key, room),
             Act::Unsubscribe(room) => {
-                let number = self.core.rooms.find(room);
-                number.is_some_and(|number| self.core.put_out(*key, number, ErrorCode::Removed))
+                let index = self.core.rooms.find(room);
+                index.is_some_and(|index| self.core.put_out(*key, index, ErrorCode::Removed))
             }
             Act::Erase => {
                 self.close_for_good(*key);

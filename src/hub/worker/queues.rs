@@ -1,6 +1,6 @@
 //! The queues between broker, sequencers and workers.
 //!
-//! Always holds: no sender ever waits. A full queue to a sequencer marks the room as behind; a full queue to a worker
+//! Always holds: no sender ever waits. A full queue to a sequencer marks the room as lagging; a full queue to a worker
 //! leaves a hole: both are recovered from history.
 
 use std::{
@@ -88,7 +88,7 @@ impl Lagging {
 #[derive(Debug)]
 pub struct WorkerQueues {
     sequencers: Vec<Sender<ToSequencer>>,
-    behind: Vec<Lagging>,
+    lagging: Vec<Lagging>,
     workers: Vec<Sender<ToWorker>>,
 }
 
@@ -116,18 +116,18 @@ impl WorkerQueues {
     /// Queues for so many workers that hold so many messages.
     #[must_use]
     pub fn with_capacities(workers: usize, sequencer: usize, worker: usize) -> (Self, Vec<Inboxes>) {
-        let mut links = Self { sequencers: Vec::new(), behind: Vec::new(), workers: Vec::new() };
+        let mut queues = Self { sequencers: Vec::new(), lagging: Vec::new(), workers: Vec::new() };
         let inboxes = (0..workers)
             .map(|_| {
                 let (to_sequencer, sequencer) = channel(sequencer);
                 let (to_worker, worker) = channel(worker);
-                links.sequencers.push(to_sequencer);
-                links.workers.push(to_worker);
-                links.behind.push(Lagging::default());
+                queues.sequencers.push(to_sequencer);
+                queues.workers.push(to_worker);
+                queues.lagging.push(Lagging::default());
                 Inboxes { sequencer, worker }
             })
             .collect();
-        (links, inboxes)
+        (queues, inboxes)
     }
 
     /// Tells a room's sequencer. `false`: its queue is full.
@@ -144,8 +144,8 @@ impl WorkerQueues {
 
     /// The rooms that a sequencer missed something of.
     #[must_use]
-    pub fn behind(&self, sequencer: usize) -> &Lagging {
-        &self.behind[sequencer]
+    pub fn lagging(&self, sequencer: usize) -> &Lagging {
+        &self.lagging[sequencer]
     }
 
     /// How many workers there are.
@@ -167,7 +167,7 @@ impl Deliver for WorkerQueues {
         let is_kept = !matches!(delivery, Delivery::Signal(_) | Delivery::Notice(_));
         let message = ToSequencer::Delivery(room.clone(), delivery, Instant::now());
         if self.sequencers[sequencer].try_send(message).is_err() && is_kept {
-            self.behind[sequencer].mark(room);
+            self.lagging[sequencer].mark(room);
         }
     }
 }

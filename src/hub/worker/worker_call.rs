@@ -25,7 +25,7 @@ impl WorkerCall {
     }
 
     /// Does it. After a panic its caller gets no answer.
-    pub fn put(self, worker: &mut dyn Any) {
+    pub fn run(self, worker: &mut dyn Any) {
         if catch_unwind(AssertUnwindSafe(|| (self.0)(worker))).is_err() {
             tracing::error!("a call to a worker ended in a panic");
         }
@@ -45,8 +45,8 @@ mod tests {
     #[test]
     fn a_call_that_panics_leaves_the_worker_as_it_is() {
         let mut worker = 1_u32;
-        WorkerCall::new(|_: &mut u32| panic!("planted")).put(&mut worker);
-        WorkerCall::new(|worker: &mut u32| *worker += 1).put(&mut worker);
+        WorkerCall::new(|_: &mut u32| panic!("planted")).run(&mut worker);
+        WorkerCall::new(|worker: &mut u32| *worker += 1).run(&mut worker);
         assert_eq!(worker, 2);
     }
 }

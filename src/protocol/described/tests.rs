@@ -163,7 +163,7 @@ fn a_connection_begins_as_described() {
     let open = |target: &str| {
         let mut opened = Err(Disconnect::Normal);
         let said = opening(target, &Grant::default(), |opening| text(|out| opened = chat.open(opening, out)));
-        (opened.map(|beginning| beginning.rooms), said)
+        (opened.map(|outcome| outcome.rooms), said)
     };
     let hello = r#"{"type":"hello","v":"2 \"x\"","conn":"c1"}"#.to_owned();
     let rooms = vec![SubscribeTo { room: Room::parse("lobby:7").unwrap(), since: None, spelling: 1 }];

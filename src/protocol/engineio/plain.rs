@@ -26,9 +26,9 @@ impl Plain {
 impl Dialect for Plain {
     fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         let mut inner = Messages::at(out.now);
-        let beginning = self.0.open(opening, &mut inner);
+        let outcome = self.0.open(opening, &mut inner);
         Self::wrap(&inner, out);
-        beginning
+        outcome
     }
 
     fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {

@@ -139,9 +139,9 @@ fn no_offset(_: usize, _: usize, _: &mut Vec<u8>) {}
 impl Dialect for Envelope {
     fn open(&self, opening: &Opening<'_>, out: &mut Messages) -> Result<OpenOutcome, Disconnect> {
         let mut inner = Messages::at(out.now);
-        let beginning = self.inner.open(opening, &mut inner);
+        let outcome = self.inner.open(opening, &mut inner);
         self.wrap(b'2', "", &inner, no_offset, out);
-        beginning
+        outcome
     }
 
     fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {

@@ -188,12 +188,12 @@ async fn leave(pod: &Pod, ack: (&str, &str, u64), epoch: &Value, telling: Tellin
     let (user, room, offset) = ack;
     let position = Position::new(Epoch::new(epoch.as_str().unwrap()), offset);
     let ack = Ack { user: user.into(), room: Room::parse(room).unwrap(), position, telling };
-    pod.services().acks.kept.keep(&[ack], BOUNDS).await.remove(0).unwrap();
+    pod.services().acks.store.keep(&[ack], BOUNDS).await.remove(0).unwrap();
 }
 
 /// Whether it is kept anywhere that authors are to be told.
 async fn is_settled(pod: &Pod) -> bool {
-    pod.services().acks.kept.take_untold(Duration::ZERO, 100).await.unwrap().is_empty()
+    pod.services().acks.store.take_untold(Duration::ZERO, 100).await.unwrap().is_empty()
 }
 
 /// Acks that `dying` kept and did not tell are told, by whichever pod is there.

@@ -122,7 +122,7 @@ impl Side {
         let made = ArchiveThread::make(
             settings,
             known_for,
-            (Arc::clone(&inner), Arc::clone(&services.acks.kept), Arc::new(KeysBesideLog)),
+            (Arc::clone(&inner), Arc::clone(&services.acks.store), Arc::new(KeysBesideLog)),
             ArchiveMetrics::default,
         );
         let (archive, thread) = made.unwrap().unwrap();
