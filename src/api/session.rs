@@ -1,4 +1,4 @@
-//! What other pods ask of an Engine.IO session that is here: fetch, bring, connect a WebSocket's bytes.
+//! What other pods ask of an Engine.IO session that is here: polling it, posting packets, connecting a WebSocket's bytes.
 //!
 //! Answers only a pod that proves to have the fleet's key, for each session anew. Errors are 404 (no such session) and 409 (not
 //! like this), which the asking pod tells in the protocol's own words.

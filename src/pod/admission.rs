@@ -2,7 +2,7 @@
 
 use ::http::Response;
 
-use super::relay::Relayed;
+use super::far_sessions::FarSession;
 use crate::{
     hub::{AcceptedConnection, PollingSession, Seat},
     protocol::Framing,
@@ -23,5 +23,5 @@ pub enum UpgradeTarget {
     /// A probe for a session that polls, on a worker of this pod.
     Probe(PollingSession, Framing),
     /// The same on another pod. It takes a place here all the same.
-    Relay(Relayed, Seat),
+    FarSession(FarSession, Seat),
 }

@@ -25,10 +25,10 @@ use super::{
     authorize::{Admitted, Asks, authorize, offered},
     cross_origin::allowed_headers,
     entrance::{Stage, Visit},
+    far_sessions,
     fetching::Origin,
     page_origin::PageOrigin,
     refusal::{Refused, come_back, plain_answer},
-    relay,
     request_body::read_body,
 };
 
@@ -104,7 +104,7 @@ async fn serve(
         Method::GET => {
             let fetched = match place {
                 Whereabouts::Here(place) => services.poll_session(place).await,
-                Whereabouts::Pod(address) => relay::fetch(&services, &address, &sid, &endpoint.timing).await,
+                Whereabouts::Pod(address) => far_sessions::poll(&services, &address, &sid, &endpoint.timing).await,
             };
             fetched.map(payload).map_err(refused)
         }
@@ -115,7 +115,7 @@ async fn serve(
             visit.enter(Stage::Serving);
             match place {
                 Whereabouts::Here(place) => services.post_packets(place, body).await,
-                Whereabouts::Pod(address) => relay::bring(&services, &address, &sid, body).await,
+                Whereabouts::Pod(address) => far_sessions::post_packets(&services, &address, &sid, body).await,
             }
             .map_err(refused)?;
             let mut response = Response::new(Full::from("ok"));
@@ -260,7 +260,8 @@ pub(super) async fn upgrade<T>(
             }
             Whereabouts::Pod(address) => {
                 let seat = seat(&services, from)?;
-                UpgradeTarget::Relay(relay::connect(&services, &address, &sid, framing).await.map_err(refused)?, seat)
+                let session = far_sessions::connect(&services, &address, &sid, framing).await.map_err(refused)?;
+                UpgradeTarget::FarSession(session, seat)
             }
         };
         return Ok(Admission { answer, continues_as });
@@ -301,13 +302,13 @@ pub(super) fn continue_as(
                 services.probe(place, Probe { socket, framing, early: rest });
             }
         }
-        UpgradeTarget::Relay(relayed, seat) => {
+        UpgradeTarget::FarSession(session, seat) => {
             let io = HttpIo::new(socket, rest);
             visit.enter(Stage::Serving);
             visit.carries(Arc::clone(io.traffic()));
             let carried = visit.clone();
             let task = tokio::task::spawn_local(async move {
-                relay::splice(io, relayed).await;
+                far_sessions::splice(io, session).await;
                 drop((seat, carried));
             });
             visit.runs(task.abort_handle());

@@ -1,4 +1,4 @@
-//! Requests for a session of another pod: asked there, over its internal listener.
+//! Sessions that another pod has: requests for them are made there, over its internal listener.
 //!
 //! Each carries a proof that the asking pod has the fleet's key ([`SessionKey::prove`]). Never retries: a request that brought
 //! packets may have been carried out. Always holds: bytes of a WebSocket pass as they are, both ways, none is looked into; the sockets to
@@ -45,7 +45,7 @@ thread_local! {
 }
 
 /// A connection to the pod that has a session.
-pub struct Relayed {
+pub struct FarSession {
     /// The stream: what is written to it reaches the session.
     stream: TcpStream,
     /// What came already.
@@ -59,19 +59,19 @@ fn target(sid: &str, more: &str) -> String {
 }
 
 /// Fetches what waits for a session there.
-pub(super) async fn fetch(
-    services: &Services,
-    address: &str,
-    sid: &str,
-    timing: &Timing,
-) -> Result<Bytes, EngineError> {
+pub(super) async fn poll(services: &Services, address: &str, sid: &str, timing: &Timing) -> Result<Bytes, EngineError> {
     // By then at the latest there is a ping to fetch, or the session is over.
     let patience = timing.ping_interval + timing.ping_timeout + SOON;
     ask(services, address, Method::GET, sid, Bytes::new(), patience).await
 }
 
-/// Brings packets to a session there.
-pub(super) async fn bring(services: &Services, address: &str, sid: &str, body: Bytes) -> Result<(), EngineError> {
+/// Hands the packets of a request's body to a session there.
+pub(super) async fn post_packets(
+    services: &Services,
+    address: &str,
+    sid: &str,
+    body: Bytes,
+) -> Result<(), EngineError> {
     ask(services, address, Method::POST, sid, body, SOON).await.map(drop)
 }
 
@@ -110,7 +110,7 @@ pub(super) async fn connect(
     address: &str,
     sid: &str,
     framing: Framing,
-) -> Result<Relayed, EngineError> {
+) -> Result<FarSession, EngineError> {
     let place = SocketPlaces::take(&services.sockets).ok_or(EngineError::UnknownSession)?;
     let proof = session_proof(&services.session_key, sid);
     let bits = if let Framing::WebSocket { window_bits: Some(bits), .. } = framing { bits.get() } else { 0 };
@@ -136,28 +136,28 @@ pub(super) async fn connect(
         }
     });
     match connected.await {
-        Ok(Ok((stream, head, early))) if head.starts_with(b"HTTP/1.1 101 ") => Ok(Relayed { stream, early, place }),
+        Ok(Ok((stream, head, early))) if head.starts_with(b"HTTP/1.1 101 ") => Ok(FarSession { stream, early, place }),
         Ok(Ok((_, head, _))) if head.starts_with(b"HTTP/1.1 409 ") => Err(EngineError::BadRequest),
         _ => Err(EngineError::UnknownSession),
     }
 }
 
-/// Passes bytes on until both sides have ended, or the owner has and the client does not end for a while.
-pub(super) async fn splice(io: HttpIo, relayed: Relayed) {
-    let Relayed { mut stream, early, place: _place } = relayed;
+/// Passes bytes on until both sides have ended, or the session has and the client does not end for a while.
+pub(super) async fn splice(io: HttpIo, session: FarSession) {
+    let FarSession { mut stream, early, place: _place } = session;
     let mut socket = TokioIo::new(io);
     if !early.is_empty() && socket.write_all(&early).await.is_err() {
         return;
     }
     let (mut from_client, mut to_client) = split(socket);
-    let (mut from_owner, mut to_owner) = stream.split();
+    let (mut from_session, mut to_session) = stream.split();
     // How it ends is for the two ends to say.
     let mut upward = pin!(async {
-        let _ = copy(&mut from_client, &mut to_owner).await;
-        let _ = to_owner.shutdown().await;
+        let _ = copy(&mut from_client, &mut to_session).await;
+        let _ = to_session.shutdown().await;
     });
     let mut downward = pin!(async {
-        let _ = copy(&mut from_owner, &mut to_client).await;
+        let _ = copy(&mut from_session, &mut to_client).await;
         let _ = to_client.shutdown().await;
     });
     select! {
