@@ -1,4 +1,7 @@
 //! What one connection may do and asks for.
+//!
+//! Pure: a decoded command, the rooms' policies and the time in, an [`Action`] out. Never carries anything out. Always holds: what
+//! a client's rates do not allow is not carried out; a connection that owes a token gets nothing done in any room.
 
 use std::sync::Arc;
 
@@ -7,7 +10,7 @@ use crate::{
     auth::Grant,
     model::{
         Access, AckMode, ArchiveMode, Command, CommandError, CommandId, DeleteMode, Disconnect, Epoch, ErrorCode,
-        Member, MethodCall, Offset, Policy, PresenceMode, Progress, Publication, Reply, Request, Room,
+        Member, MethodCall, Offset, Payload, Policy, PresenceMode, Progress, Publication, Reply, Request, Room,
     },
     protocol::{Dialect, Message},
 };
@@ -33,7 +36,7 @@ pub struct Session {
 
 impl Session {
     /// The most events of one history answer.
-    pub const HISTORY_LIMIT: usize = 1_000;
+    const HISTORY_LIMIT: usize = 1_000;
 
     /// Where a question names more rooms, so many of them are the work of one more command.
     const ROOMS_A_SHARE: usize = 16;
@@ -151,41 +154,12 @@ impl Session {
             Command::Subscribe(rooms) => Action::Subscribe(rooms),
             Command::Unsubscribe { room } => Action::Unsubscribe(room),
             Command::Publish { room, topic, payload, key, event_id, idempotency_key } => {
-                let policy = policy(&room);
-                if !self.grant.may_publish(&room, policy.publish) {
-                    let message = format!("this connection may not publish to {room}");
-                    return Action::refuse(ErrorCode::Forbidden, message, Some(room));
-                }
-                if !self.rates.publish(&policy, now_ms) {
-                    let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
-                    return Action::refuse(ErrorCode::RateLimited, message, Some(room));
-                }
                 let user = self.grant.user().map(|user| user.as_ref().into());
-                Action::Publish(room, Publication { topic, key, payload, user, id: event_id, idempotency_key })
+                let publication = Publication { topic, key, payload, user, id: event_id, idempotency_key };
+                self.publish(&policy(&room), room, publication, now_ms)
             }
             Command::Signal { room, topic, data, ttl_ms } => {
-                let rate = limits.signals_per_second;
-                let signals = self.signals.get_or_insert_with(|| Box::new(SentSignals::new(rate, now_ms)));
-                // A stop costs as well. It passes where something is shown, which was allowed then.
-                match (signals.may_send(rate, now_ms), ttl_ms) {
-                    (true, _) => {}
-                    (false, Some(0)) => return Action::Signal { room, topic, data, ttl_ms: 0 },
-                    (false, _) => return Action::DropSignal,
-                }
-                let policy = policy(&room);
-                if policy.signal == Access::Nobody {
-                    return Action::refuse(
-                        ErrorCode::NotAvailable,
-                        format!("signals are switched off for {room}"),
-                        Some(room),
-                    );
-                }
-                if !self.grant.may_publish(&room, policy.signal) {
-                    let message = format!("this connection may not send signals to {room}");
-                    return Action::refuse(ErrorCode::Forbidden, message, Some(room));
-                }
-                let default = u32::try_from(policy.signal_ttl.as_millis()).unwrap_or(u32::MAX);
-                Action::Signal { room, topic, data, ttl_ms: ttl_ms.unwrap_or(default) }
+                self.signal((room, topic, data), ttl_ms, policy, limits, now_ms)
             }
             Command::Status(_) if self.grant.user().is_none() => {
                 let message = "only a user has a status: connect with a token that names one";
@@ -193,41 +167,22 @@ impl Session {
             }
             Command::Status(change) => Action::Status(change),
             Command::Call(call) => self.call(call, limits, now_ms),
-            Command::Delete { room, epoch, offset } => {
-                let policy = policy(&room);
-                if policy.delete == DeleteMode::Off {
-                    let message = format!("clients delete nothing in {room}: it is switched off");
-                    return Action::refuse(ErrorCode::NotAvailable, message, Some(room));
-                }
-                if self.grant.user().is_none() || !self.grant.may_join(&room, policy.join) {
-                    let message = format!("this connection may not delete in {room}");
-                    return Action::refuse(ErrorCode::Forbidden, message, Some(room));
-                }
-                if !self.rates.publish(&policy, now_ms) {
-                    let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
-                    return Action::refuse(ErrorCode::RateLimited, message, Some(room));
-                }
-                Action::Delete { room, epoch, offset }
-            }
+            Command::Delete { room, epoch, offset } => self.delete(&policy(&room), (room, epoch, offset), now_ms),
             Command::Presence { room } => {
                 let policy = policy(&room);
                 if policy.presence == PresenceMode::Off {
                     Action::refuse(ErrorCode::NotAvailable, format!("presence is switched off for {room}"), Some(room))
-                } else if self.grant.may_join(&room, policy.join) {
-                    Action::Presence(room)
                 } else {
-                    Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
+                    self.if_joinable(&policy, room, Action::Presence)
                 }
             }
             Command::History { room, since, before, limit } => {
                 let policy = policy(&room);
+                let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
                 if policy.history_size == 0 && policy.archive == ArchiveMode::Off {
                     Action::refuse(ErrorCode::NotAvailable, format!("{room} keeps no history"), Some(room))
-                } else if self.grant.may_join(&room, policy.join) {
-                    let limit = limit.unwrap_or(Self::HISTORY_LIMIT).min(Self::HISTORY_LIMIT);
-                    Action::History { room, since, before, limit }
                 } else {
-                    Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
+                    self.if_joinable(&policy, room, |room| Action::History { room, since, before, limit })
                 }
             }
             Command::Answer(answer) => Action::Reply(Reply::Answer(answer)),
@@ -239,6 +194,69 @@ impl Session {
             }
             Command::Unread { rooms } => self.unread(rooms, policy),
         }
+    }
+
+    /// What `act` makes of a room, if the connection may join it.
+    fn if_joinable(&self, policy: &Policy, room: Room, act: impl FnOnce(Room) -> Action) -> Action {
+        if self.grant.may_join(&room, policy.join) {
+            return act(room);
+        }
+        Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
+    }
+
+    fn publish(&mut self, policy: &Policy, room: Room, publication: Publication, now_ms: u64) -> Action {
+        if !self.grant.may_publish(&room, policy.publish) {
+            let message = format!("this connection may not publish to {room}");
+            return Action::refuse(ErrorCode::Forbidden, message, Some(room));
+        }
+        if !self.rates.publish(policy, now_ms) {
+            return too_many_publishes(policy, room);
+        }
+        Action::Publish(room, publication)
+    }
+
+    fn signal(
+        &mut self,
+        (room, topic, data): (Room, Box<str>, Option<Payload>),
+        ttl_ms: Option<u32>,
+        policy: impl Fn(&Room) -> Arc<Policy>,
+        limits: &SessionLimits,
+        now_ms: u64,
+    ) -> Action {
+        let rate = limits.signals_per_second;
+        let signals = self.signals.get_or_insert_with(|| Box::new(SentSignals::new(rate, now_ms)));
+        // A stop costs as well. It passes where something is shown, which was allowed then.
+        match (signals.may_send(rate, now_ms), ttl_ms) {
+            (true, _) => {}
+            (false, Some(0)) => return Action::Signal { room, topic, data, ttl_ms: 0 },
+            (false, _) => return Action::DropSignal,
+        }
+        let policy = policy(&room);
+        if policy.signal == Access::Nobody {
+            let message = format!("signals are switched off for {room}");
+            return Action::refuse(ErrorCode::NotAvailable, message, Some(room));
+        }
+        if !self.grant.may_publish(&room, policy.signal) {
+            let message = format!("this connection may not send signals to {room}");
+            return Action::refuse(ErrorCode::Forbidden, message, Some(room));
+        }
+        let default = u32::try_from(policy.signal_ttl.as_millis()).unwrap_or(u32::MAX);
+        Action::Signal { room, topic, data, ttl_ms: ttl_ms.unwrap_or(default) }
+    }
+
+    fn delete(&mut self, policy: &Policy, (room, epoch, offset): (Room, Option<Epoch>, Offset), now_ms: u64) -> Action {
+        if policy.delete == DeleteMode::Off {
+            let message = format!("clients delete nothing in {room}: it is switched off");
+            return Action::refuse(ErrorCode::NotAvailable, message, Some(room));
+        }
+        if self.grant.user().is_none() || !self.grant.may_join(&room, policy.join) {
+            let message = format!("this connection may not delete in {room}");
+            return Action::refuse(ErrorCode::Forbidden, message, Some(room));
+        }
+        if !self.rates.publish(policy, now_ms) {
+            return too_many_publishes(policy, room);
+        }
+        Action::Delete { room, epoch, offset }
     }
 
     fn ack(
@@ -265,13 +283,11 @@ impl Session {
             Action::Reply(Reply::Done { expires_at: None })
         } else if self.grant.user().is_none() {
             Action::refuse(ErrorCode::Unauthorized, NO_USER, Some(room))
-        } else if self.grant.may_join(&room, policy.join) {
-            match progress {
+        } else {
+            self.if_joinable(&policy, room, |room| match progress {
                 Progress::Delivered => Action::Delivered { room, epoch, offset },
                 Progress::Read => Action::Ack { room, epoch, offset },
-            }
-        } else {
-            Action::refuse(ErrorCode::Forbidden, format!("this connection may not join {room}"), Some(room))
+            })
         }
     }
 
@@ -308,6 +324,11 @@ impl Session {
         }
         Action::Unread(rooms)
     }
+}
+
+fn too_many_publishes(policy: &Policy, room: Room) -> Action {
+    let message = format!("more than {} publishes a second to {room}", policy.publish_per_second);
+    Action::refuse(ErrorCode::RateLimited, message, Some(room))
 }
 
 const NO_USER: &str = "it is kept for a user what was read: connect with a token that names one";
