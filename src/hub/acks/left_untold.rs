@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::read_change::ReadChange;
+use super::{read_change::ReadChange, rounds::AckRounds};
 use crate::{
     hub::worker::services::Services,
     model::{AckMode, Unread},
@@ -59,7 +59,7 @@ impl LeftUntold<'_> {
             .partition(|change| change.receipts);
         // The policy is another one by now.
         self.0.acks.untold.add(over.iter().map(ReadChange::settled).collect());
-        self.0.tell(told).await;
+        AckRounds(self.0).tell(told).await;
     }
 }
 

@@ -9,6 +9,7 @@ pub mod awaited;
 pub mod awaited_acks;
 pub mod delivered_book;
 mod delivered_teller;
+mod keeping;
 mod left_untold;
 mod read_change;
 pub mod receipts;

@@ -17,8 +17,6 @@ use crate::{
         acks::{
             ack_book::{WaitingAck, advance_both},
             ack_desk::AckAnswer,
-            delivered_teller::DeliveredTeller,
-            left_untold::LeftUntold,
             read_change::ReadChange,
         },
         commands::refusal::refusal,
@@ -33,37 +31,20 @@ const NOTICES_AT_ONCE: usize = 256;
 /// The most rooms that one notice names: each connection of the user gets it.
 const ROOMS_A_NOTICE: usize = 100;
 
-/// How long a pod that ends waits for the last round.
-const LAST_ROUND: Duration = Duration::from_secs(2);
+/// Takes the acks of a pod's clients to the broker.
+pub(super) struct AckRounds<'a>(pub(super) &'a Services);
 
-impl Services {
-    pub(super) fn ack_bounds(&self) -> AckBounds {
-        let config = self.config.load();
-        AckBounds { rooms: config.acks.rooms, age: config.acks.age }
-    }
-
-    /// Keeps what this pod's clients have read, for ever.
-    pub async fn keep_acks(&self) {
-        // A server that does not answer holds up what is to be written there, and not what another one can judge meanwhile.
-        let judging = async {
-            loop {
-                self.acks.questions.notified().await;
-                self.judge_asked().await;
-            }
-        };
-        let (delivered, left) = (DeliveredTeller(self), LeftUntold(self));
-        tokio::join!(self.keep_rounds(), judging, delivered.run(), left.run());
-    }
-
-    async fn keep_rounds(&self) {
+impl AckRounds<'_> {
+    /// Keeps what waits, round after round, for ever.
+    pub(super) async fn run(&self) {
         loop {
-            let every_ms = millis(self.config.load().acks.every);
-            let due_ms = self.acks.book().due_ms(every_ms);
+            let every_ms = millis(self.0.config.load().acks.every);
+            let due_ms = self.0.acks.book().due_ms(every_ms);
             let Some(due_ms) = due_ms else {
-                self.acks.activity.notified().await;
+                self.0.acks.activity.notified().await;
                 continue;
             };
-            let wait_ms = due_ms.saturating_sub(millis(self.began.elapsed()));
+            let wait_ms = due_ms.saturating_sub(millis(self.0.began.elapsed()));
             if wait_ms > 0 {
                 // `acks.every` may be another one by then.
                 tokio::time::sleep(Duration::from_millis(wait_ms)).await;
@@ -73,33 +54,19 @@ impl Services {
         }
     }
 
-    /// Keeps what still waits, when no client is left, and has authors told of it. `telling`: what tells them.
-    pub async fn keep_last_acks(&self, telling: impl Future) {
-        let last = async {
-            self.judge_asked().await;
-            self.keep_round(0).await;
-            DeliveredTeller(self).tell();
-            self.acks.untold.end();
-            telling.await;
-        };
-        if tokio::time::timeout(LAST_ROUND, last).await.is_err() {
-            tracing::warn!(
-                "what users have read last was not written, or authors not told: the broker did not answer in time"
-            );
-        }
-    }
-
-    async fn keep_round(&self, every_ms: u64) {
-        let round = self.acks.book().begin(every_ms, millis(self.began.elapsed()));
+    /// Keeps what waits now.
+    pub(super) async fn keep_round(&self, every_ms: u64) {
+        let round = self.0.acks.book().begin(every_ms, millis(self.0.began.elapsed()));
         let failed = self.keep_all(&round.acks()).await;
-        let metrics = &self.metrics.acks;
+        let metrics = &self.0.metrics.acks;
         metrics.failed.increment(failed.len() as u64);
-        let lost = self.acks.book().end(failed);
+        let lost = self.0.acks.book().end(failed);
         metrics.lost.increment(lost as u64);
     }
 
-    async fn judge_asked(&self) {
-        let asked = self.acks.book().take_asked();
+    /// Judges the acks that only a log can judge.
+    pub(super) async fn judge_asked(&self) {
+        let asked = self.0.acks.book().take_asked();
         self.judge_all(asked.into()).await;
     }
 
@@ -109,14 +76,14 @@ impl Services {
         if rooms.is_empty() {
             return;
         }
-        let standings = self.acks.store.standings(&rooms).await;
+        let standings = self.0.acks.store.standings(&rooms).await;
         for ((ack, answer), standing) in asked.into_iter().zip(standings) {
             let room = ack.room.clone();
             let reply = match standing.map(|standing| judge(ack, &standing)) {
                 Err(error) => refusal(&error),
                 Ok(Err(message)) => Reply::Error { code: ErrorCode::BadPosition, message, room: Some(room) },
                 Ok(Ok(ack)) => {
-                    if self.acks.put_judged(ack) {
+                    if self.0.acks.put_judged(ack) {
                         Reply::Done { expires_at: None }
                     } else {
                         busy(room)
@@ -126,7 +93,7 @@ impl Services {
             // A client that is gone needs no answer.
             let _ = answer.send(reply);
         }
-        self.acks.book().end_judging();
+        self.0.acks.book().end_judging();
     }
 
     /// Writes acks, and has their users told. Those that failed.
@@ -135,14 +102,14 @@ impl Services {
             return Vec::new();
         }
         let rooms: Vec<_> = waiting.iter().map(|ack| (ack.room.clone(), epochs(&ack.positions))).collect();
-        let standings = self.acks.store.standings(&rooms).await;
+        let standings = self.0.acks.store.standings(&rooms).await;
         let (mut failed, mut of, mut acks, mut ends) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (ack, standing) in waiting.iter().zip(standings) {
             match standing {
                 Err(_) => failed.push(ack.clone()),
                 // The log is another one by now: nothing of it was read.
                 Ok(standing) => match standing.read(&ack.positions) {
-                    None => self.metrics.acks.lost.increment(1),
+                    None => self.0.metrics.acks.lost.increment(1),
                     Some(offset) => {
                         let position = Position::new(standing.end.epoch, offset);
                         let (user, room) = (Arc::clone(&ack.user), ack.room.clone());
@@ -155,14 +122,14 @@ impl Services {
             }
         }
         let mut changes = Vec::new();
-        let kept = self.acks.store.keep(&acks, self.ack_bounds()).await;
+        let kept = self.0.acks.store.keep(&acks, self.0.ack_bounds()).await;
         for (((waiting, ack), end), kept) in of.into_iter().zip(acks).zip(ends).zip(kept) {
             match kept {
                 // It would not be taken another time either.
-                Err(BrokerError::TooLarge { .. } | BrokerError::NoToken(_)) => self.metrics.acks.lost.increment(1),
+                Err(BrokerError::TooLarge { .. } | BrokerError::NoToken(_)) => self.0.metrics.acks.lost.increment(1),
                 Err(_) => failed.push(waiting.clone()),
                 Ok(KeptAck { further, before }) => {
-                    self.metrics.acks.kept.increment(1);
+                    self.0.metrics.acks.kept.increment(1);
                     let Ack { user, room, position: read, telling } = ack;
                     let receipts = telling == Telling::Due;
                     // That nothing was read is no news.
@@ -179,7 +146,7 @@ impl Services {
 
     /// What authors are to be told of an ack.
     fn telling(&self, ack: &WaitingAck, offset: Offset) -> Telling {
-        match (self.policy(&ack.room).acks, ack.receipts) {
+        match (self.0.policy(&ack.room).acks, ack.receipts) {
             // That nothing was read is no news.
             (AckMode::Receipts, true) if offset > 0 => Telling::Due,
             (AckMode::Receipts, false) => Telling::Withheld,
@@ -193,7 +160,7 @@ impl Services {
         let (other, same): (Vec<_>, Vec<_>) = changes.into_iter().partition(ReadChange::has_other_epochs);
         let of = |change: &ReadChange| (change.unread.room.clone(), epochs(&change.before));
         let questions: Vec<_> = other.iter().map(of).collect();
-        let standings = self.acks.store.standings(&questions).await;
+        let standings = self.0.acks.store.standings(&questions).await;
         let mut spans = Vec::new();
         let mut news = Vec::new();
         for (change, standing) in other.into_iter().zip(standings) {
@@ -220,12 +187,20 @@ impl Services {
             }
         }
         // Those that have no place wait beside what is kept.
-        self.metrics.acks.later.increment(self.acks.untold.add(spans) as u64);
+        self.0.metrics.acks.later.increment(self.0.acks.untold.add(spans) as u64);
         // One that is lost is made good by the next, or by asking.
         let notices = stream::iter(told).map(async |(personal, rooms)| {
-            let _ = self.broker.notify(&personal, Notice::Unread(rooms)).await;
+            let _ = self.0.broker.notify(&personal, Notice::Unread(rooms)).await;
         });
         notices.buffer_unordered(NOTICES_AT_ONCE).for_each(|()| std::future::ready(())).await;
+    }
+}
+
+impl Services {
+    /// How much is kept of what a user has read.
+    pub(super) fn ack_bounds(&self) -> AckBounds {
+        let config = self.config.load();
+        AckBounds { rooms: config.acks.rooms, age: config.acks.age }
     }
 
     /// How much a user has not read: of the rooms in which it has acknowledged, and of these. `may_see` leaves rooms out.
