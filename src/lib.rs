@@ -3,7 +3,7 @@
 //! The layers, lowest first; a module imports only from its own row or below (a test walks the edges):
 //!
 //! 1. `model` · `dialect` · `config` · `metrics`
-//! 2. `protocol` · `transport` · `broker` · `auth` · `hooks` · `archive`
+//! 2. `protocol` · `transport` · `broker` · `auth` · `hooks` · `archive` · `traces`
 //! 3. `hub` · `session`
 //! 4. `api`
 //! 5. `compat`

@@ -1,4 +1,7 @@
 //! Serves the API on its listeners.
+//!
+//! Never does what a call is about: each has a file of its own. Always holds: a body is read only of a call that takes one, once its caller
+//! has shown a key where one is needed.
 
 use std::{
     cell::Cell,

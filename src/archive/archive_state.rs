@@ -1,4 +1,8 @@
 //! What all parts of a pod's archive share, and the steps around a publish.
+//!
+//! Step 1 makes the event's row, pending. Step 2, the publish, is [`ArchivedBroker`](super::archived_broker::ArchivedBroker)'s. Step 3 confirms
+//! the row, or withdraws it where nothing was published. Never publishes. Always holds: an event has its row before it is published; a
+//! row that step 3 did not reach is left to the repair.
 
 use std::{
     sync::{Arc, Mutex},

@@ -1,4 +1,6 @@
 //! The rights of a connection.
+//!
+//! Pure. Never verifies a token. Always holds: a connection without a token may do what anyone may, and nothing else.
 
 use std::sync::Arc;
 

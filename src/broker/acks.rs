@@ -78,8 +78,8 @@ pub trait Acks: Send + Sync {
     fn standings_for_reader<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
         self.standings(rooms)
     }
-    /// Keeps that users have read so far, and what authors are to be told of it or were told. A position of another epoch stands beside those that are
-    /// kept, since only the room's log knows what it has of them: at most [`MAX_EPOCHS`].
+    /// Keeps that users have read so far, and what authors are to be told of it or were told. A position of another epoch stands beside
+    /// those that are kept, since only the room's log knows what it has of them: at most [`MAX_EPOCHS`].
     fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck>;
     /// Acks of which authors should have been told so long ago, at most so many. From then on they count as this caller's for as long again.
     fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>>;

@@ -1,4 +1,6 @@
 //! Questions between the pods of a fleet.
+//!
+//! Never decides what a pod answers: that is the hub's, behind [`Respond`]. Always holds: a pod that should have answered and did not is named.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Rooms: their owners, how events become batches, and how batches reach members.
+//! Rooms: their order, how events become batches, and how batches reach members.
 //!
 //! ```text
 //!  broker ──deliver──▶ Sequencer (one a worker thread; which one a room has goes by its name's hash)

@@ -16,11 +16,11 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_events_deleted_total",
         "Events that were deleted on this pod, by backends, by the clients of their authors, or with their users.",
     ),
-    ("roomcast_batches_total", "Batches that left their room's owner."),
+    ("roomcast_batches_total", "Batches that left their room's sequencer."),
     ("roomcast_batch_events", "Events in a batch."),
     (
         "roomcast_batch_wait_seconds",
-        "From a batch's first event reaching the pod until the batch left its room's owner.",
+        "From a batch's first event reaching the pod until the batch left its room's sequencer.",
     ),
     ("roomcast_deliveries_total", "Events times receivers."),
     ("roomcast_frames_total", "Frames times receivers."),
@@ -52,7 +52,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_dropped_frames_total",
         "Frames that slow connections lost, each told by a gap, and frames of events in no log that a full queue of the pod lost.",
     ),
-    ("roomcast_stream_holes_total", "Holes between a room's owner and a worker, filled from history or told as a gap."),
+    (
+        "roomcast_stream_holes_total",
+        "Holes between a room's sequencer and a worker, filled from history or told as a gap.",
+    ),
     (
         "roomcast_recoveries_total",
         "Subscriptions with a position or an event's id, by outcome: recovered exactly, or gone.",

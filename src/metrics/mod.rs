@@ -74,13 +74,13 @@ pub struct Metrics {
     pub events_in: EventsIn,
     /// Events that were deleted.
     pub events_deleted: Counter,
-    /// Batches that left their owner.
+    /// Batches that left their room's sequencer.
     pub batches: Counter,
     /// How many events a batch had.
     pub batch_events: Histogram,
     /// Windows of rooms.
     pub windows: WindowMetrics,
-    /// From the arrival of a batch's first event at the pod until it left the room's owner.
+    /// From the arrival of a batch's first event at the pod until it left the room's sequencer.
     pub batch_wait: Histogram,
     /// Events times receivers.
     pub deliveries: Counter,

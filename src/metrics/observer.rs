@@ -34,7 +34,7 @@ pub trait DeliveryObserver: Debug + Send + Sync {
     /// A connection is sent a reply.
     fn reply_sent(&self, reply: &Reply);
 
-    /// A batch of so many events left its room's owner.
+    /// A batch of so many events left its room's sequencer.
     fn batch_flushed(&self, events: usize);
 
     /// A worker wrote a batch: each of its events to so many connections.

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a browser's EventSource brings along when it comes back (HTML, section 9.2.4).
-pub const LAST_EVENT_ID: &str = "last-event-id";
+const LAST_EVENT_ID: &str = "last-event-id";
 
 /// What the next request's head holds besides its rooms and where the client stands in them: its other headers.
 const OTHER_HEADERS: usize = 2 * 1024;
@@ -32,8 +32,8 @@ pub(super) struct RequestedRooms {
 }
 
 impl RequestedRooms {
-    /// Reads the query, with these names of its parameters. `since` is of the `room` before it; `cursor`, or the header that a browser's EventSource sends
-    /// when it comes back, is newer than what stands in the query.
+    /// Reads the query, with these names of its parameters. `since` is of the `room` before it; `cursor`, or the header that a browser's
+    /// EventSource sends when it comes back, is newer than what stands in the query.
     pub(super) fn read(query: Option<&str>, headers: &HeaderMap, names: &PollParameters) -> Result<Self, Refused> {
         let mut asked = Self { name_bytes: names.room.len(), ..Self::default() };
         let mut cursor = None;

@@ -1,4 +1,5 @@
-//! `POST /send`, and the paths of described dialects: commands of clients that have no WebSocket, beside the polls and event streams by which they listen.
+//! `POST /send`, and the paths of described dialects: commands of clients that have no WebSocket, beside the polls and event streams by
+//! which they listen.
 //!
 //! The same judge as for WebSockets decides about origin, token and room for one more. Always holds: a body that is no command is refused
 //! as a whole before anything of it is done; each command has its reply, in the order of the commands; a refusal is JSON with one of the

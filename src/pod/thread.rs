@@ -1,4 +1,4 @@
-//! One worker's thread: its runtime, its listeners, its two halves of the hub.
+//! One worker's thread: its runtime, its listeners, its sequencer and its worker.
 
 use std::{io, net::TcpListener, rc::Rc, sync::Arc};
 

@@ -1,4 +1,6 @@
 //! What a dialect is.
+//!
+//! Never knows a transport or a room's members. Always holds: what is written for a whole room contains nothing of its receiver.
 
 use std::time::Duration;
 

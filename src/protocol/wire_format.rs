@@ -1,4 +1,6 @@
 //! What decides the bytes of a frame: dialect, spelling and framing.
+//!
+//! Pure. Always holds: two connections with equal formats get the same bytes of a broadcast.
 
 use std::num::NonZeroU8;
 

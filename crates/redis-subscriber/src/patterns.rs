@@ -51,7 +51,8 @@ pub trait PatternListener: Send + Sync {
     fn pong(&self, ping: u64);
 }
 
-/// Hears `patterns`, and `channels` by name, over one connection and so in one order; never returns. Notify `ping_now` to have the next ping sent at once.
+/// Hears `patterns`, and `channels` by name, over one connection and so in one order; never returns. Notify `ping_now` to have the next
+/// ping sent at once.
 pub async fn listen_to_patterns(
     endpoints: &Endpoints,
     patterns: &[&str],

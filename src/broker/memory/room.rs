@@ -1,4 +1,6 @@
 //! One room of the memory broker, under its lock.
+//!
+//! Never waits. Always holds: an event is counted, kept and delivered in one step, so that deliveries come in the order of the log.
 
 use std::sync::Arc;
 

@@ -1,4 +1,6 @@
 //! A part of the rooms under one lock, and the account of what all parts hold.
+//!
+//! Always holds: after each work on a room the account has what the room holds, and the order has its rank.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},

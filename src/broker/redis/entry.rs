@@ -18,8 +18,9 @@
 //! `-` for one that is taken back and `x` where its connection left, and `HAS` is `d` where it has data; `u LF` and lines
 //! `ROOM SP EPOCH SP OFFSET SP END` for how far a user has read in rooms, and where these end; `r LF` and lines
 //! `ROOM SP EPOCH SP OFFSET SP USER` for how far others have read what it wrote, where `USER` is a JSON text; `d LF` and such lines
-//! behind `r SP`, or behind `d SP` for how far devices of others have got it; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins and leaves, where `USER` is `u`
-//! and a name, or nothing; `f LF` where the room was forgotten (without the spaces between the words, but `SP`).
+//! behind `r SP`, or behind `d SP` for how far devices of others have got it; `j CONNECTION LF USER` and `l CONNECTION LF USER` for joins
+//! and leaves, where `USER` is `u` and a name, or nothing; `f LF` where the room was forgotten (without the spaces between the words, but
+//! `SP`).
 //!
 //! Bytes that do not follow this are refused, never guessed at: a newer build may have written them.
 

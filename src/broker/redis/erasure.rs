@@ -1,7 +1,8 @@
 //! Forgetting what Redis keeps of a room or a user.
 //!
-//! Always holds: the keys of a room go in one step, in which every pod that follows it hears that it begins anew. What is kept of a user under other names is looked for among all keys of each master,
-//! some at a time and for one user at a time, so that nothing need be kept only to find it.
+//! Always holds: the keys of a room go in one step, in which every pod that follows it hears that it begins anew. What is kept of a user
+//! under other names is looked for among all keys of each master, some at a time and for one user at a time, so that nothing need be kept
+//! only to find it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -1,9 +1,10 @@
 //! What was heard of plain messages that may not be in a log yet, and who each message is.
 //!
 //! Plain messages have no names, and equal ones are legal. But every pod hears them from one server, in one order, and with them
-//! the *marks* that the pod with the lease publishes there, and each pod that joins, once. So a message is named by the mark before it and its number since,
-//! and all pods agree. A mark also says up to which earlier mark everything is in the logs: what came before that is forgotten. A
-//! pod that takes the lease over publishes what it still has under these names, and what is in a log already is not appended again.
+//! the *marks* that the pod with the lease publishes there, and each pod that joins, once. So a message is named by the mark before it and
+//! its number since, and all pods agree. A mark also says up to which earlier mark everything is in the logs: what came before that is
+//! forgotten. A pod that takes the lease over publishes what it still has under these names, and what is in a log already is not appended
+//! again.
 //!
 //! No I/O, no clock. Always holds: messages are kept in the order in which they were heard; what is kept is bounded; without a
 //! mark there are no names.

@@ -1,8 +1,8 @@
 //! `roomcast doctor`: checks a deployment from outside, as a client would, and says what to change.
 //!
-//! Owns the order of the checks: the pod's links, and then that in which a client meets them. Never needs a right of the pod: it asks what every client may ask, and its internal listener only
-//! where it is told to.
-//! Always holds: a check that could not be made is said, with what it needs.
+//! Owns the order of the checks: the pod's links, and then that in which a client meets them. Never needs a right of the pod: it asks what
+//! every client may ask, and its internal listener only where it is told to. Always holds: a check that could not be made is said, with
+//! what it needs.
 
 mod exchange;
 mod fallbacks;

@@ -1,4 +1,7 @@
 //! Which connections and subscribers are let in, and with which identity.
+//!
+//! Never looks into a token or an answer of the backend: those are `auth`'s and `hooks`'. Always holds: what could not be decided is refused as
+//! such, so that the client may try again.
 
 pub mod accept;
 pub mod authenticate;

@@ -1,4 +1,7 @@
 //! What a client sends: bytes become messages, messages become commands, commands are answered.
+//!
+//! Never waits: what must be asked for is a task that comes back with the answer. Always holds: messages are taken up in the order in which they
+//! came, and an answer reaches the connection that asked, or none.
 
 pub mod ack;
 pub mod call;

@@ -1,4 +1,7 @@
 //! A room's stream on a worker: its members, and how a batch becomes one frame that they share.
+//!
+//! Nothing happens for each receiver but the TLS record and the write. Always holds: a room's fan-outs begin in the order of its log and never
+//! overlap; a frame contains nothing of its receiver.
 
 pub mod admission;
 pub mod broadcast;

@@ -1,7 +1,7 @@
 //! What membership says of itself to the one side that listens: Engine.IO sessions, whose records follow it.
 //!
-//! Owns no state. Always holds: the core names no type of `hub::engineio`; a connection that is no such session is told nothing. An event is told when the entry is over in
-//! which it happened.
+//! Owns no state. Always holds: the core names no type of `hub::engineio`; a connection that is no such session is told nothing. An event
+//! is told when the entry is over in which it happened.
 
 use crate::{
     hub::fanout::room_index::RoomIndex,

@@ -1,4 +1,6 @@
 //! A connection on its way into a room, and what the log answers about it.
+//!
+//! Pure: no log is read here.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! A room's order: its events become batches, in the order of the log, and go to each worker that has members.
+//!
+//! Never knows a connection. Always holds: what a worker is told of a room covers its log without a hole, or contains a gap for what the log no
+//! longer has.
 
 pub mod batcher;
 pub mod collector;

@@ -1,4 +1,6 @@
 //! Signs of life: a silent client is pinged, one that stays silent is closed, one that does not close is ended.
+//!
+//! Never looks into what a client says. Always holds: while a connection is there, the wheel has a time at which it is looked at.
 
 use crate::{
     hub::{

@@ -1,4 +1,7 @@
 //! A client's message as a command, by the description.
+//!
+//! Pure. Always holds: the first rule that fits decides; a message that none fits, or that lacks what its rule needs, is refused with a code and
+//! a sentence.
 
 use std::cell::OnceCell;
 

@@ -1,4 +1,6 @@
 //! Replies and batches as text. Written by hand: `type` comes first, and data is copied, not parsed.
+//!
+//! Pure. Always holds: what is written for a whole room contains nothing of its receiver.
 
 use std::io::Write;
 
