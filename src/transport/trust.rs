@@ -14,6 +14,8 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
 };
 
+use super::own_authority::OwnAuthority;
+
 /// Why there is no TLS client.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
@@ -40,7 +42,8 @@ pub enum TrustError {
     Tls(#[from] rustls::Error),
 }
 
-/// A TLS client that trusts the system's CA certificates and those in the PEM file `ca`, and whether there is any.
+/// A TLS client that trusts the system's CA certificates and those in the PEM file `ca`, and whether there is any. A server whose own
+/// certificate is in the file is trusted too, if it is an authority's.
 ///
 /// # Errors
 /// [`TrustError`].
@@ -77,6 +80,9 @@ pub fn client_config_with_identity(
 fn trusting(ca: Option<&Path>) -> Result<(ConfigBuilder<ClientConfig, WantsClientCert>, bool), TrustError> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
+        ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
     if let Some(path) = ca {
         let bad = |reason: String| TrustError::Ca { path: path.to_owned(), reason };
         let certificates = CertificateDer::pem_file_iter(path)
@@ -85,13 +91,12 @@ fn trusting(ca: Option<&Path>) -> Result<(ConfigBuilder<ClientConfig, WantsClien
         if certificates.is_empty() {
             return Err(bad("it has no certificate".to_owned()));
         }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| bad(error.to_string()))?;
+        for certificate in &certificates {
+            roots.add(certificate.clone()).map_err(|error| bad(error.to_string()))?;
         }
+        let verifier = OwnAuthority::new(provider, roots, certificates).map_err(|error| bad(error.to_string()))?;
+        return Ok((builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)), true));
     }
     let has_roots = !roots.is_empty();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder: ConfigBuilder<ClientConfig, WantsVerifier> =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     Ok((builder.with_root_certificates(roots), has_roots))
 }

@@ -118,9 +118,14 @@ async fn a_server_without_sharded_channels_is_used_with_plain_ones() {
 
 /// A certificate for this machine, as files. The nodes of a cluster use it as clients of each other, too.
 fn certificate(dir: &std::path::Path) -> (std::path::PathBuf, std::path::PathBuf) {
+    certificate_of(dir, rcgen::IsCa::NoCa)
+}
+
+fn certificate_of(dir: &std::path::Path, is_ca: rcgen::IsCa) -> (std::path::PathBuf, std::path::PathBuf) {
     use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
     let mut params = CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.is_ca = is_ca;
     let pair = KeyPair::generate().unwrap();
     let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
     std::fs::write(&cert, params.self_signed(&pair).unwrap().pem()).unwrap();
@@ -190,11 +195,18 @@ async fn tls_and_a_user_lead_to_a_cluster_and_through_sentinels() {
 /// With TLS, the servers' names and certificates are checked; a stranger's is not believed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn commands_go_over_tls() {
+    // As `openssl req -x509` makes it, the certificate of a server is one of an authority too.
+    for is_ca in [rcgen::IsCa::NoCa, rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained)] {
+        commands_go_over_tls_with(is_ca).await;
+    }
+}
+
+async fn commands_go_over_tls_with(is_ca: rcgen::IsCa) {
     if !speaks_tls() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = certificate(dir.path());
+    let (cert, key) = certificate_of(dir.path(), is_ca);
     let server = tokio::task::block_in_place(|| Standalone::start_with(Options::default().tls((&cert, &key))));
     let trusting = client_config(Some(&cert)).unwrap().0;
     let with = |config| {
