@@ -1,12 +1,19 @@
 //! The algorithms that tokens may be signed with.
 
-use aws_lc_rs::signature::{self, VerificationAlgorithm};
+use aws_lc_rs::{
+    hmac,
+    signature::{self, VerificationAlgorithm},
+};
 
 /// A signature algorithm of JOSE (RFC 7518 section 3.1, RFC 8037). There is no `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// HMAC with SHA-256.
     Hs256,
+    /// HMAC with SHA-384.
+    Hs384,
+    /// HMAC with SHA-512.
+    Hs512,
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     Rs256,
     /// RSASSA-PKCS1-v1_5 with SHA-384.
@@ -30,6 +37,9 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// The algorithms of a secret that names none.
+    pub(super) const HMAC: [Self; 3] = [Self::Hs256, Self::Hs384, Self::Hs512];
+
     /// The algorithms of an RSA key that names none.
     pub(super) const RSA: [Self; 6] = [Self::Rs256, Self::Rs384, Self::Rs512, Self::Ps256, Self::Ps384, Self::Ps512];
 
@@ -41,6 +51,8 @@ impl Algorithm {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hs256 => "HS256",
+            Self::Hs384 => "HS384",
+            Self::Hs512 => "HS512",
             Self::Rs256 => "RS256",
             Self::Rs384 => "RS384",
             Self::Rs512 => "RS512",
@@ -56,15 +68,25 @@ impl Algorithm {
 
     /// The algorithm of this name, exactly as written: names are case-sensitive (RFC 7515 section 4.1.1).
     pub(super) fn named(name: &str) -> Option<Self> {
-        let mut all = Self::RSA.into_iter().chain(Self::OF_CURVES).chain([Self::Hs256]);
+        let mut all = Self::RSA.into_iter().chain(Self::OF_CURVES).chain(Self::HMAC);
         // RFC 9864 names the curve.
         if name == "Ed25519" { Some(Self::EdDsa) } else { all.find(|algorithm| algorithm.name() == name) }
+    }
+
+    /// What a secret verifies with; `None`: the algorithm has a public key instead.
+    pub(super) fn hash(self) -> Option<hmac::Algorithm> {
+        match self {
+            Self::Hs256 => Some(hmac::HMAC_SHA256),
+            Self::Hs384 => Some(hmac::HMAC_SHA384),
+            Self::Hs512 => Some(hmac::HMAC_SHA512),
+            _ => None,
+        }
     }
 
     /// How a public key verifies; `None`: the algorithm has a secret instead.
     pub(super) fn verification(self) -> Option<&'static dyn VerificationAlgorithm> {
         Some(match self {
-            Self::Hs256 => return None,
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => return None,
             Self::Rs256 => &signature::RSA_PKCS1_2048_8192_SHA256,
             Self::Rs384 => &signature::RSA_PKCS1_2048_8192_SHA384,
             Self::Rs512 => &signature::RSA_PKCS1_2048_8192_SHA512,

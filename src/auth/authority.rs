@@ -323,7 +323,7 @@ fn has_form(token: &str) -> bool {
 
 /// Whether a fetch may bring the token's key: its set publishes no secrets, and has no key of that name so far.
 fn may_come(remote: &Remote, jws: &Jws<'_>) -> bool {
-    jws.algorithm != Algorithm::Hs256
+    !Algorithm::HMAC.contains(&jws.algorithm)
         && match (remote.keys(), &jws.key_id) {
             (None, _) => true,
             (Some(keys), Some(id)) => !keys.iter().any(|key| key.id() == Some(id)),

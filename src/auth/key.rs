@@ -1,6 +1,6 @@
 //! One key that tokens are verified with.
 //!
-//! Always holds: the key alone decides its algorithms. A token cannot choose `none`, HS256 with a public key as the secret, or
+//! Always holds: the key alone decides its algorithms. A token cannot choose `none`, HMAC with a public key as the secret, or
 //! another curve (RFC 8725 section 3.1).
 
 use std::fmt;
@@ -29,7 +29,10 @@ pub enum KeyMaterialError {
     #[error("its RSA key has {0} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are taken")]
     RsaBits(u32),
     /// A secret that could be guessed.
-    #[error("its secret is shorter than {min} bytes (RFC 7518 section 3.2)", min = HmacSecret::MIN_BYTES)]
+    #[error(
+        "its secret is shorter than {min} bytes, or than the hash of its algorithm (RFC 7518 section 3.2)",
+        min = HmacSecret::MIN_BYTES
+    )]
     ShortSecret,
 }
 
@@ -45,15 +48,21 @@ enum Verifier {
 }
 
 impl Key {
-    /// A secret: HS256 and nothing else.
+    /// A secret: of these algorithms, those whose hash is no longer than it is (RFC 7518 section 3.2).
     ///
     /// `short`: one of fewer bytes than the hash has will do.
-    pub(super) fn secret(id: Option<Box<str>>, secret: &[u8], short: bool) -> Result<Self, KeyMaterialError> {
-        if secret.len() < HmacSecret::MIN_BYTES && !short {
-            return Err(KeyMaterialError::ShortSecret);
-        }
-        let verifier = Verifier::Secret(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)));
-        Ok(Self { id, verifiers: vec![(Algorithm::Hs256, verifier)] })
+    pub(super) fn secret(
+        id: Option<Box<str>>,
+        algorithms: &[Algorithm],
+        secret: &[u8],
+        short: bool,
+    ) -> Result<Self, KeyMaterialError> {
+        let hashes = algorithms.iter().filter_map(|algorithm| Some((*algorithm, algorithm.hash()?)));
+        let fitting = hashes.filter(|(_, hash)| short || secret.len() >= hash.digest_algorithm().output_len());
+        let verifiers: Vec<_> = fitting
+            .map(|(algorithm, hash)| (algorithm, Verifier::Secret(Box::new(hmac::Key::new(hash, secret)))))
+            .collect();
+        if verifiers.is_empty() { Err(KeyMaterialError::ShortSecret) } else { Ok(Self { id, verifiers }) }
     }
 
     /// A public key in a `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7), which says of what kind it is.
@@ -122,4 +131,39 @@ impl fmt::Debug for Key {
 fn rsa_bits(der: &[u8]) -> Option<u32> {
     let key = PublicKey::from_der(der).ok()?;
     RsaParameters::public_modulus_len(key.as_ref()).ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_verifies_by_each_hash_that_is_no_longer_than_it_is() {
+        let [sha256, sha384, sha512] = Algorithm::HMAC;
+        let verifies = |bytes: usize, short: bool, algorithms: &[Algorithm]| {
+            let secret = vec![7; bytes];
+            let key = Key::secret(None, algorithms, &secret, short).ok()?;
+            Some(Algorithm::HMAC.map(|algorithm| {
+                let tag = hmac::sign(&hmac::Key::new(algorithm.hash().unwrap(), &secret), b"signed");
+                let is_good = key.verify(algorithm, b"signed", tag.as_ref());
+                assert!(!key.verify(algorithm, b"other", tag.as_ref()) && is_good == key.fits(algorithm, None));
+                is_good
+            }))
+        };
+        for (bytes, short, algorithms, expected) in [
+            (31, false, &Algorithm::HMAC[..], None),
+            (32, false, &Algorithm::HMAC[..], Some([true, false, false])),
+            (48, false, &Algorithm::HMAC[..], Some([true, true, false])),
+            (64, false, &Algorithm::HMAC[..], Some([true; 3])),
+            (15, true, &Algorithm::HMAC[..], Some([true; 3])),
+            // A key set may say for which one it is.
+            (64, false, &[sha256][..], Some([true, false, false])),
+            (64, false, &[sha512][..], Some([false, false, true])),
+            (48, false, &[sha512][..], None),
+            (64, false, &[sha384, Algorithm::Rs256][..], Some([false, true, false])),
+        ] {
+            assert_eq!(verifies(bytes, short, algorithms), expected, "{bytes} {short} {algorithms:?}");
+        }
+    }
 }

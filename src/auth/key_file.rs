@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
 use super::{
+    Algorithm,
     key::{Key, KeyMaterialError},
     key_set::{self, KeySetError, Origin},
 };
@@ -112,7 +113,10 @@ impl Files {
     pub(super) fn keys(self, settings: &TokenSettings) -> Result<Vec<Key>, KeyError> {
         let mut keys = Vec::new();
         for secret in &settings.hmac_secrets {
-            keys.push(Key::secret(None, secret.reveal().as_bytes(), settings.short_secrets).map_err(KeyError::Secret)?);
+            keys.push(
+                Key::secret(None, &Algorithm::HMAC, secret.reveal().as_bytes(), settings.short_secrets)
+                    .map_err(KeyError::Secret)?,
+            );
         }
         for (path, contents) in self.pem {
             match contents {

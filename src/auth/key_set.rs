@@ -112,7 +112,7 @@ fn key(jwk: &RawValue, origin: Origin) -> Result<Key, SkippedKeyError> {
         ("EC", Some("P-384")) => &[Algorithm::Es384],
         ("EC", Some("P-521")) => &[Algorithm::Es512],
         ("OKP", Some("Ed25519")) => &[Algorithm::EdDsa],
-        ("oct", _) if origin == Origin::File => &[Algorithm::Hs256],
+        ("oct", _) if origin == Origin::File => &Algorithm::HMAC,
         _ => return Err(SkippedKeyError::Purpose),
     };
     let only;
@@ -128,7 +128,7 @@ fn key(jwk: &RawValue, origin: Origin) -> Result<Key, SkippedKeyError> {
         part.as_ref().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(SkippedKeyError::Form)
     };
     Ok(match jwk.kty.as_str() {
-        "oct" => Key::secret(jwk.kid, &bytes(&jwk.k)?, false)?,
+        "oct" => Key::secret(jwk.kid, algorithms, &bytes(&jwk.k)?, false)?,
         "RSA" => {
             // A leading zero is against RFC 7518 section 6.3.1.1, yet written by some.
             let (n, e) = (bytes(&jwk.n)?, bytes(&jwk.e)?);

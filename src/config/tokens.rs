@@ -13,7 +13,7 @@ use crate::{
     model::Room,
 };
 
-/// A secret that tokens are signed with (HS256). Never shows itself.
+/// A secret that tokens are signed with (HMAC). Never shows itself.
 ///
 /// Always holds: it is not empty.
 #[derive(Clone, PartialEq, Eq)]
