@@ -47,8 +47,11 @@ fn read(
     message: Message<'_>,
     known: &OnceCell<CommandId>,
 ) -> Result<Request, DescribedDecodeError> {
-    let Message::Text(text) = message else {
-        return Err(DescribedDecodeError::new("binary messages are not accepted here"));
+    let text = match message {
+        Message::Text(text) => text,
+        // Servers in Go do not look at which of the two it is, and some clients send their JSON as bytes.
+        Message::Binary(bytes) => std::str::from_utf8(bytes)
+            .map_err(|_| DescribedDecodeError::new("the message is binary, and no JSON: it is not UTF-8"))?,
     };
     let whole: &RawValue = serde_json::from_str(text)
         .map_err(|error| DescribedDecodeError::new(format!("the message is not JSON: {error}")))?;

@@ -139,7 +139,11 @@ fn what_means_nothing_is_said_to_mean_nothing() {
     let long = format!(r#"{{"type":"say","to":1,"text":1,"nonce":"{}"}}"#, "x".repeat(256));
     let (code, why) = decode(&long).unwrap_err();
     assert!(code == ErrorCode::LimitExceeded && why.contains("event_id"), "{code:?} {why}");
-    assert!(dialect(CHAT).decode(Message::Binary(b"{}")).is_err());
+    let decode = |bytes: &[u8]| dialect(CHAT).decode(Message::Binary(bytes)).map(|request| request.command);
+    assert!(matches!(decode(br#"{"type":"ping","n":7}"#), Ok(Command::Ping)), "JSON is JSON in a binary message too");
+    for bad in [&b"{}"[..], b"\xff{}", b""] {
+        assert!(decode(bad).is_err());
+    }
 }
 
 #[test]
