@@ -77,6 +77,7 @@ fuzz_target!(|input: &str| {
         let legacy = Legacy {
             channels: vec![pattern.clone()],
             room: room.clone(),
+            or_rooms: vec![topic.clone()],
             topic: topic.clone(),
             id: key.clone(),
             key,

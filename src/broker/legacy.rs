@@ -79,7 +79,11 @@ pub fn map(
         check_length(name, &filled).map_err(|_| PlainMessageError::NotAllowed(name))?;
         Ok(Some(filled.into()))
     };
-    let room = Room::parse(&fill("room", &legacy.room)?).map_err(|_| PlainMessageError::NotAllowed("room"))?;
+    let room = match legacy.or_rooms.as_slice() {
+        [] => fill("room", &legacy.room)?,
+        others => message.first_of(&legacy.room, others)?,
+    };
+    let room = Room::parse(&room).map_err(|_| PlainMessageError::NotAllowed("room"))?;
     let topic = fill("topic", &legacy.topic)?;
     check_topic(&topic).map_err(|_| PlainMessageError::NotAllowed("topic"))?;
     let key = optional("key", &legacy.key)?;
@@ -101,27 +105,49 @@ struct PlainMessage<'a> {
 }
 
 impl PlainMessage<'_> {
+    /// The first of these templates that the message has texts for. A value that is neither there as a text nor missing fits none: what is
+    /// for one receiver must not go to many because it was written wrongly.
+    fn first_of(&self, template: &Template, others: &[Template]) -> Result<String, PlainMessageError> {
+        const MISSING: PlainMessageError = PlainMessageError::Missing("room");
+        for template in [template].into_iter().chain(others) {
+            let filled = template.fill(|source, out| {
+                let begin = out.len();
+                let found = self.find(source, out)?;
+                if !found && self.has(source)? { Err(MISSING) } else { Ok(found && out.len() > begin) }
+            })?;
+            if let Some(filled) = filled {
+                return Ok(filled);
+            }
+        }
+        Err(MISSING)
+    }
+
+    /// Whether the message has anything but `null` there.
+    fn has(&self, source: &Source) -> Result<bool, PlainMessageError> {
+        let (Source::Value(pointer), Some(whole)) = (source, self.whole) else { return Ok(false) };
+        Ok(pointer.find(whole).map_err(not_json)?.is_some_and(|value| value.get() != "null"))
+    }
+
     /// The template with its places filled in; `None`: a value is missing, or has no text.
     fn fill(&self, template: &Template) -> Result<Option<String>, PlainMessageError> {
-        template.fill(|source, out| {
-            match source {
-                Source::Channel => out.push_str(self.channel),
-                Source::Matched(index) => match self.captures.get(*index) {
-                    Some(matched) => out.push_str(matched),
-                    None => return Ok(false),
-                },
-                Source::Value(pointer) => {
-                    let Some(value) =
-                        self.whole.map(|whole| pointer.find(whole)).transpose().map_err(not_json)?.flatten()
-                    else {
-                        return Ok(false);
-                    };
-                    return text_of(value, out).map_err(not_json);
-                }
-                Source::Query(_) | Source::User | Source::Claim(_) => return Ok(false),
+        template.fill(|source, out| self.find(source, out))
+    }
+
+    /// Writes the text of a source, if it has one.
+    fn find(&self, source: &Source, out: &mut String) -> Result<bool, PlainMessageError> {
+        match source {
+            Source::Channel => out.push_str(self.channel),
+            Source::Matched(index) => match self.captures.get(*index) {
+                Some(matched) => out.push_str(matched),
+                None => return Ok(false),
+            },
+            Source::Value(pointer) => {
+                let value = self.whole.map(|whole| pointer.find(whole)).transpose().map_err(not_json)?.flatten();
+                return value.map_or(Ok(false), |value| text_of(value, out).map_err(not_json));
             }
-            Ok(true)
-        })
+            Source::Query(_) | Source::User | Source::Claim(_) => return Ok(false),
+        }
+        Ok(true)
     }
 }
 

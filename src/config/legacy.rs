@@ -33,6 +33,8 @@ pub struct Legacy {
     pub channels: Vec<ChannelPattern>,
     /// The event's room.
     pub room: Template,
+    /// Its room where the message lacks what `room` names: the first of these that the message has all values for.
+    pub or_rooms: Vec<Template>,
     /// Its topic.
     pub topic: Template,
     /// Its key.
@@ -53,6 +55,9 @@ section! {
         /// The event's room: text with `{channel}`, `{channel:1}` (what the first `*` stands for) and `{/json/pointer}` (RFC
         /// 6901: a string, number or switch of the message).
         room: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("must be set", "\"trip:{channel:1}\"");
+        /// The event's room where the message has not what `room` names, or `null` or an empty text there: the first of these that it has
+        /// all values for, written like `room`.
+        or_rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Channel)), restart, unset("none", "[\"{/room}\", \"everyone\"]");
         /// The event's topic, written like `room`.
         topic: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("must be set", "\"{/topic}\"");
         /// The event's key, written like `room`. A message without what it names makes an event without a key.
@@ -139,7 +144,7 @@ impl Legacy {
         let mut table = LegacyTable::default();
         let mut problems = item.fill(&mut table, &[]);
         let problem = |name: &str, why: String| item.problem(name, why);
-        let LegacyTable { channels, room, topic, key, id, data, encoding } = table;
+        let LegacyTable { channels, room, or_rooms, topic, key, id, data, encoding } = table;
         let (Some(channels), Some(room), Some(topic), true) = (channels, room, topic, problems.is_empty()) else {
             return Err(problems);
         };
@@ -148,7 +153,8 @@ impl Legacy {
             problems.push(problem("channels", "it names no channel".to_owned()));
         }
         let templates = [("room", Some(&room)), ("topic", Some(&topic)), ("key", key.as_ref()), ("id", id.as_ref())];
-        for (name, template) in templates {
+        let others = or_rooms.iter().map(|room| ("or_rooms", Some(room)));
+        for (name, template) in templates.into_iter().chain(others) {
             for source in template.into_iter().flat_map(Template::sources) {
                 match source {
                     Source::Matched(index) if *index >= stars => problems.push(problem(
@@ -168,13 +174,20 @@ impl Legacy {
         if encoding == Encoding::Text && data != Pointer::default() {
             problems.push(problem("data", "a text has no parts to point to; leave it out".to_owned()));
         }
-        if let Err(error) = Room::parse(&room.example()) {
-            problems.push(problem("room", format!("it makes no room names: {error}")));
+        let rooms = or_rooms.iter().map(|room| ("or_rooms", room));
+        for (name, room) in [("room", &room)].into_iter().chain(rooms) {
+            if let Err(error) = Room::parse(&room.example()) {
+                problems.push(problem(name, format!("it makes no room names: {error}")));
+            }
         }
         if let Err(error) = check_topic(&topic.example()) {
             problems.push(problem("topic", format!("it makes no topics: {error}")));
         }
-        if problems.is_empty() { Ok(Self { channels, room, topic, key, id, data, encoding }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { channels, room, or_rooms, topic, key, id, data, encoding })
+        } else {
+            Err(problems)
+        }
     }
 }
 

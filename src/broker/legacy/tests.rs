@@ -10,6 +10,7 @@ fn legacy(channels: &[&str], room: &str, topic: &str, data: &str) -> Legacy {
     Legacy {
         channels: channels.iter().map(|text| ChannelPattern::parse(text).unwrap()).collect(),
         room: Template::parse(room, crate::dialect::Offers::Channel).unwrap(),
+        or_rooms: Vec::new(),
         topic: Template::parse(topic, crate::dialect::Offers::Channel).unwrap(),
         key: None,
         id: None,
@@ -88,6 +89,32 @@ fn a_record_goes_to_the_room_that_it_names() {
     assert_eq!(taken(&records, "/records", b"{\"room\":\"\xff\"}"), Err(PlainMessageError::NotText));
     let deep = format!("{{\"room\":\"a\",\"d\":{}{}}}", "[".repeat(50_000), "]".repeat(50_000));
     assert_eq!(taken(&records, "/records", deep), Err(PlainMessageError::NotAllowed("data")));
+}
+
+#[test]
+fn a_message_for_nobody_in_particular_goes_to_the_next_room_that_it_has_values_for() {
+    let or_rooms = ["{/room}", "everyone"].map(|room| Template::parse(room, crate::dialect::Offers::Channel).unwrap());
+    let events = Legacy { or_rooms: or_rooms.to_vec(), ..legacy(&["events"], "user:{/user}", "t", "") };
+    for (message, room) in [
+        (r#"{"user":"ann","room":"event:1"}"#, "user:ann"),
+        (r#"{"user":7}"#, "user:7"),
+        (r#"{"user":"","room":"event:1"}"#, "event:1"),
+        (r#"{"user":null,"room":"event:1"}"#, "event:1"),
+        (r#"{"room":""}"#, "everyone"),
+        ("{}", "everyone"),
+    ] {
+        assert_eq!(taken(&events, "events", message).unwrap().0.as_str(), room, "{message}");
+    }
+    // What is for one and cannot be reaches no other.
+    for (message, why) in [
+        (r#"{"user":"an n","room":"event:1"}"#, PlainMessageError::NotAllowed("room")),
+        (r#"{"user":["ann"]}"#, PlainMessageError::Missing("room")),
+        (r#"{"user":{},"room":"event:1"}"#, PlainMessageError::Missing("room")),
+    ] {
+        assert_eq!(taken(&events, "events", message).unwrap_err(), why, "{message}");
+    }
+    let needs = Legacy { or_rooms: or_rooms[..1].to_vec(), ..events };
+    assert_eq!(taken(&needs, "events", "{}").unwrap_err(), PlainMessageError::Missing("room"));
 }
 
 #[test]

@@ -190,6 +190,12 @@ impl RealtimeService for Realtime {
         request: Request<BroadcastEventRequest>,
     ) -> Result<Response<BroadcastEventResponse>, Status> {
         let (metadata, _, asked) = request.into_parts();
+        // As the old service has it: what is for everyone comes over Redis.
+        for (name, value) in [("event_type", &asked.event_type), ("room", &asked.room)] {
+            if value.is_empty() {
+                return Err(ApiError::bad_request(format!("`{name}` is missing")).into());
+            }
+        }
         let room = Room::parse(&asked.room).map_err(ApiError::from)?;
         let data = payload(asked.payload)?;
         let sender = Some(asked.sender_user_id).filter(|sender| asked.exclude_sender && !sender.is_empty());
@@ -205,6 +211,9 @@ impl RealtimeService for Realtime {
         let within = self.ack_timeout.min(time_left(&metadata));
         let data = payload(asked.payload)?;
         let publisher = Publisher::Grpc(metadata.as_ref());
+        if asked.event_type.is_empty() {
+            return Err(ApiError::bad_request("`event_type` is missing").into());
+        }
         let (room, position, reached) = self.tell_user_at(publisher, &asked.user_id, &asked.event_type, data).await?;
         let delivered = if asked.require_ack {
             let acknowledged = AckWatch(&self.services).is_acknowledged(&asked.user_id, &room, &position, within).await;

@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 use roomcast::testing::{config::RedisUrl, model::Room, pod::Pod};
 use roomcast_proto::{
     Message,
-    realtime::SendToUserRequest,
+    realtime::{BroadcastEventRequest, SendToUserRequest, realtime_service_client::RealtimeServiceClient},
     roomcast::{Event, GetHistoryRequest, PublishRequest, event::Payload, roomcast_client::RoomcastClient},
 };
 use tokio::task::block_in_place;
@@ -139,6 +139,36 @@ async fn what_is_too_large_is_too_large_compressed_or_not() {
     }
     assert_eq!(end(&pod, "r").await, 0);
     assert_eq!(caller.call(PUBLISH, &[KEY], encoded(&publish("r", "1"))).await.code(), Code::Ok);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_shops_call_says_what_for_and_to_whom() {
+    let pod = start(|_| ());
+    let mut shop = RealtimeServiceClient::new(super::channel(&pod).await);
+    let broadcast = |event_type: &str, room: &str| BroadcastEventRequest {
+        event_type: event_type.into(),
+        room: room.into(),
+        sender_user_id: "ann".into(),
+        ..BroadcastEventRequest::default()
+    };
+    for (event_type, room, missing) in [("", "event:1", "`event_type` is missing"), ("t", "", "`room` is missing")] {
+        for exclude_sender in [false, true] {
+            let call = BroadcastEventRequest { exclude_sender, ..broadcast(event_type, room) };
+            let status = shop.broadcast_event(with_key(call)).await.unwrap_err();
+            assert_eq!((status.code(), status.message()), (Code::InvalidArgument, missing));
+        }
+    }
+    for (user_id, event_type, missing) in [("", "t", "`user_id` is missing"), ("ann", "", "`event_type` is missing")] {
+        let call = SendToUserRequest {
+            user_id: user_id.into(),
+            event_type: event_type.into(),
+            ..SendToUserRequest::default()
+        };
+        let status = shop.send_to_user(with_key(call)).await.unwrap_err();
+        assert_eq!((status.code(), status.message()), (Code::InvalidArgument, missing));
+    }
+    assert!(shop.broadcast_event(with_key(broadcast("t", "event:1"))).await.is_ok());
     pod.stop();
 }
 

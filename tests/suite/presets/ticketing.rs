@@ -137,87 +137,6 @@ async fn balancers_ask_by_options_as_well() {
     pod.stop();
 }
 
-#[tokio::test]
-async fn ticketing_reads_its_documents_variables() {
-    let read = |variables: &[(&str, &str)]| {
-        merge_over(Preset::named("ticketing"), &Flags::new(), &set(variables), None)
-            .map(|merged| config(merged.settings))
-    };
-    // The document's defaults are the preset's.
-    let plain = read(&[]).unwrap();
-    let printed = read(&[
-        ("HTTP_PORT", "3003"),
-        ("HTTP_READ_TIMEOUT", "15s"),
-        ("HTTP_WRITE_TIMEOUT", "15s"),
-        ("GRPC_PORT", "50057"),
-        ("WS_PING_INTERVAL", "30s"),
-        ("WS_PONG_TIMEOUT", "60s"),
-        ("WS_ALLOW_ANONYMOUS", "true"),
-        ("REDIS_HOST", "localhost"),
-        ("REDIS_PORT", "6379"),
-        ("REDIS_PASSWORD", ""),
-        ("REDIS_DB", "0"),
-        ("REDIS_POOL_SIZE", "100"),
-        ("METRICS_ENABLED", "true"),
-        ("METRICS_PORT", "9057"),
-        ("LOG_LEVEL", "info"),
-        ("LOG_FORMAT", "json"),
-    ])
-    .unwrap();
-    assert_eq!(plain.settings, printed.settings);
-    let ports = |config: &Config| {
-        [&config.plain_listen, &config.internal_listen, &config.grpc.listen].map(|binds| binds[0].address.port())
-    };
-    assert_eq!(ports(&plain), [3003, 9057, 50057]);
-    let seconds = Duration::from_secs;
-    let times = |config: &Config| [config.timeouts.head, config.timeouts.ping, config.timeouts.pong];
-    assert_eq!(times(&plain), [seconds(15), seconds(30), seconds(60)]);
-    assert!(
-        plain.anonymous
-            && plain.public_metrics
-            && plain.internal_metrics
-            && plain.grpc.open
-            && plain.settings.customers.ticketing.service.realtime
-    );
-    assert_eq!(plain.settings.redis.urls[0].to_string(), "redis://localhost:6379");
-    // Each of them counts.
-    let other = read(&[
-        ("HTTP_PORT", "13003"),
-        ("HTTP_READ_TIMEOUT", "5s"),
-        ("GRPC_PORT", "15057"),
-        ("WS_PING_INTERVAL", "20s"),
-        ("WS_PONG_TIMEOUT", "40s"),
-        ("WS_ALLOW_ANONYMOUS", "false"),
-        ("REDIS_HOST", "redis.example"),
-        ("REDIS_PORT", "6380"),
-        ("REDIS_PASSWORD", "s3cret"),
-        ("REDIS_DB", "3"),
-        ("JWT_SECRET", "a-secret-of-thirty-two-bytes-or-more"),
-        ("METRICS_ENABLED", "false"),
-        ("METRICS_PORT", "19057"),
-        ("LOG_LEVEL", "debug"),
-        ("LOG_FORMAT", "text"),
-    ])
-    .unwrap();
-    assert_eq!(ports(&other), [13003, 19057, 15057]);
-    assert_eq!(times(&other), [seconds(5), seconds(20), seconds(40)]);
-    assert!(!other.anonymous && !other.public_metrics && !other.internal_metrics && other.tokens.has_keys());
-    let redis = other.redis.unwrap();
-    assert_eq!((redis.nodes, redis.database), (vec![("redis.example".to_owned(), 6380)], 3));
-    assert_eq!(redis.password.unwrap().reveal(), "s3cret");
-    assert_eq!((other.log_level, other.log), (LogLevel::Debug, LogFormat::Text));
-    // The secret that the document prints is too short to be one, and that is said without showing it.
-    for (name, value, says) in [
-        ("JWT_SECRET", "your-jwt-secret", "it has 15 bytes, and HS256 needs at least 32 (RFC 7518 section 3.2)"),
-        ("REDIS_DB", "first", "behind the slash there is no number of a database"),
-        ("WS_PING_INTERVAL", "30", "it has no unit"),
-    ] {
-        let error = read(&[(name, value)]).unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains(&format!("it comes from {name}")), "{error}");
-        assert!(!error.contains("your-jwt"), "{error}");
-    }
-}
-
 async fn grpc(pod: &Pod) -> RealtimeServiceClient<Channel> {
     let address = format!("http://{}", pod.addresses().grpc[0]);
     RealtimeServiceClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
@@ -293,8 +212,8 @@ async fn ticketing_over_a_cluster() {
     guest.json().await;
     guest.send("rubbish").await;
     guest.json().await;
-    let failed = other.broadcast_event(BroadcastEventRequest::default()).await;
-    assert!(failed.is_err());
+    let failed = other.broadcast_event(BroadcastEventRequest::default()).await.unwrap_err();
+    assert_eq!((failed.code(), failed.message()), (tonic::Code::InvalidArgument, "`event_type` is missing"));
 
     // The document's metrics, by their names; what others may choose is `other`.
     publish(&pods[1], "event:123", "their:own", "1").await;
@@ -383,6 +302,42 @@ async fn ticketing_without_redis_is_not_ready_and_says_so() {
     let refused = grpc(&pod).await.notify_booking_result(booking).await.unwrap_err();
     assert!(matches!(refused.code(), tonic::Code::Unavailable | tonic::Code::DeadlineExceeded), "{refused}");
     pod.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_services_publish_in_redis_reaches_a_user_a_room_or_everyone() {
+    let server = block_in_place(Standalone::start);
+    let (host, port) = server.address();
+    let secret = "a-secret-of-thirty-two-bytes-or-more";
+    let pods = [(); 2].map(|()| preset("ticketing", &format!("redis://{host}:{port}"), &[("JWT_SECRET", secret)]));
+    for pod in &pods {
+        ready(pod).await;
+    }
+    let token = signed(&json!({"user_id": "u1"}), secret);
+    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
+    let mut guest = open(&pods[1], "/ws").await;
+    user.json().await;
+    guest.json().await;
+    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    let published = |channel: &str, message: &str| {
+        let heard = block_in_place(|| server.link().unwrap().call(&["PUBLISH", channel, message]).unwrap().number());
+        assert_eq!(heard, 2, "every pod hears {channel}");
+    };
+    // The document's three kinds of receivers; a user comes first, and what is empty is not there.
+    published("booking:events", r#"{"type":"booking:processing","user_id":"u1","room":"event:123","payload":{"n":1}}"#);
+    assert_eq!(user.json().await, json!({"type": "booking:processing", "payload": {"n": 1}}));
+    published("ticket:events", r#"{"type":"ticket:availability","room":"event:123","user_id":"","payload":{"n":2}}"#);
+    assert_eq!(guest.json().await, json!({"type": "ticket:availability", "payload": {"n": 2}}));
+    published("broadcast:all", r#"{"type":"system:notice","payload":{"n":3}}"#);
+    let notice = json!({"type": "system:notice", "payload": {"n": 3}});
+    assert_eq!((user.json().await, guest.json().await), (notice.clone(), notice));
+    // What is for a user and names none goes to nobody.
+    published("payment:events", r#"{"type":"payment:success","user_id":["u1"],"payload":{}}"#);
+    assert!(user.is_quiet().await && guest.is_quiet().await);
+    for pod in pods {
+        pod.stop();
+    }
 }
 
 /// A token (HS256, RFC 7515).
