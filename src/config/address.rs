@@ -44,6 +44,43 @@ impl ListenAddress {
     }
 }
 
+impl ListenAddress {
+    /// Whether what connects to one could reach the other: a process may listen on both (SO_REUSEPORT), and the kernel gives a connection
+    /// to either.
+    #[must_use]
+    pub(super) fn meets(self, other: Self) -> bool {
+        self.binds().iter().any(|bind| other.binds().iter().any(|other| bind.meets(other)))
+    }
+}
+
+impl Bind {
+    fn meets(&self, other: &Self) -> bool {
+        let (own, other) = (self.address, other.address);
+        let covers = |every: IpAddr, one: IpAddr| match every {
+            IpAddr::V6(ip) => ip.is_unspecified(),
+            IpAddr::V4(ip) => ip.is_unspecified() && one.is_ipv4(),
+        };
+        let (one, two) = (own.ip(), other.ip());
+        own.port() != 0 && own.port() == other.port() && (one == two || covers(one, two) || covers(two, one))
+    }
+}
+
+/// The listeners that are not all of one kind, in the order of [`shared_ports`].
+const LISTENERS: [&str; 5] = ["listen", "plain_listen", "internal_listen", "grpc.listen", "relay.listen"];
+
+/// The keys of listeners of two kinds that meet, and their port.
+pub(super) fn shared_ports(listeners: [&[Bind]; 5]) -> Vec<(&'static str, &'static str, u16)> {
+    let named: Vec<_> = LISTENERS.into_iter().zip(listeners).collect();
+    let mut shared = Vec::new();
+    for (index, (one, binds)) in named.iter().enumerate() {
+        for (two, others) in named.iter().skip(index + 1) {
+            let meeting = binds.iter().find(|bind| others.iter().any(|other| bind.meets(other)));
+            shared.extend(meeting.map(|bind| (*one, *two, bind.address.port())));
+        }
+    }
+    shared
+}
+
 /// [`ListenAddress`] as a value of a key.
 pub(crate) struct ListenAddressKind;
 
@@ -56,13 +93,14 @@ impl Kind for ListenAddressKind {
             return Ok(ListenAddress::Ip(address));
         }
         let (host, port) = match text.rsplit_once(':') {
-            Some((host, port)) => (host, port.parse::<u16>().map_err(|_| "its port is not one of 0 to 65535")?),
+            // A port from the environment may have space around it.
+            Some((host, port)) => (host, port.trim().parse::<u16>().map_err(|_| "its port is not one of 0 to 65535")?),
             None => return Err("it has no port".to_owned()),
         };
         // A file that takes a pod's address from its environment, `[${POD_IP}]:9000`, is the same for both families.
         let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        if let Some(address) = bracketed.and_then(|host| host.parse::<Ipv4Addr>().ok()) {
-            return Ok(ListenAddress::Ip(SocketAddr::new(IpAddr::V4(address), port)));
+        if let Some(address) = bracketed.and_then(|host| host.parse().ok()) {
+            return Ok(ListenAddress::Ip(SocketAddr::new(address, port)));
         }
         match host {
             "" => Ok(ListenAddress::Ip(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port))),
@@ -153,12 +191,38 @@ mod tests {
             ("[10.0.0.7]:9000", "\"10.0.0.7:9000\""),
             ("10.0.0.7:9000", "\"10.0.0.7:9000\""),
             ("[fd00::7]:9000", "\"[fd00::7]:9000\""),
+            ("[::]: 9000\n", "\"[::]:9000\""),
         ] {
             let address = ListenAddressKind.parse(&Raw::Text(text.to_owned())).unwrap();
             assert_eq!(ListenAddressKind.render(&address).as_deref(), Some(shown), "{text}");
         }
         for bad in ["fd00::7:9000", "[]:9000", "[10.0.0.7:9000", "[10.0.0.7]", "[a]:9000", "[10.0.0.7]:70000"] {
             assert!(ListenAddressKind.parse(&Raw::Text(bad.to_owned())).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn listeners_of_two_kinds_have_no_port_in_common() {
+        let binds = |text: &str| ListenAddressKind.parse(&Raw::Text(text.to_owned())).unwrap().binds();
+        for (one, other, meet) in [
+            ("[::]:1", "[::]:1", true),
+            ("[::]:1", "127.0.0.1:1", true),
+            ("0.0.0.0:1", "10.0.0.7:1", true),
+            ("[::1]:1", "localhost:1", true),
+            ("[::]:1", "[::]:2", false),
+            ("[::]:0", "[::]:0", false),
+            ("0.0.0.0:1", "[::1]:1", false),
+            ("10.0.0.7:1", "10.0.0.8:1", false),
+        ] {
+            let (one, other) = (binds(one), binds(other));
+            for [one, other] in [[&one, &other], [&other, &one]] {
+                let port = one[0].address.port();
+                let expected = if meet { vec![("plain_listen", "grpc.listen", port)] } else { vec![] };
+                assert_eq!(shared_ports([&[], one, &[], other, &[]]), expected, "{one:?} {other:?}");
+            }
+            // Those of one kind are the same wherever a connection comes.
+            let both: Vec<Bind> = one.iter().chain(&other).copied().collect();
+            assert_eq!(shared_ports([&both, &[], &[], &[], &[]]), []);
         }
     }
 

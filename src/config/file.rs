@@ -152,7 +152,8 @@ impl Reader<'_> {
         let before = self.used.len();
         let raw = self.raw(value.get_ref());
         let set = |name: &&String| self.variables.get(*name).is_some_and(|value| !value.is_empty());
-        let filled = self.used.iter().skip(before).filter(set).cloned().collect();
+        let filled: Vec<String> = self.used.iter().skip(before).filter(set).cloned().collect();
+        let unfilled = if self.drop_empty && !filled.is_empty() { self.unfilled(value.get_ref()) } else { None };
         match raw {
             Ok(Raw::Text(text)) if self.drop_empty && text.is_empty() => None,
             Ok(raw) => Some(Entry {
@@ -161,6 +162,7 @@ impl Reader<'_> {
                 value: raw,
                 line: self.line(name),
                 filled,
+                unfilled,
             }),
             Err(why) => {
                 let key = if section.is_empty() {
@@ -172,6 +174,13 @@ impl Reader<'_> {
                 None
             }
         }
+    }
+
+    /// A value when no variable is set.
+    fn unfilled(&self, value: &DeValue<'_>) -> Option<Raw> {
+        let variables = &Variables::new();
+        let Self { path, text, drop_empty, .. } = *self;
+        Reader { path, text, variables, drop_empty, problems: Vec::new(), used: Vec::new() }.raw(value).ok()
     }
 
     fn raw(&mut self, value: &DeValue<'_>) -> Result<Raw, String> {
@@ -198,7 +207,8 @@ impl Reader<'_> {
                 let mut entries = Vec::new();
                 for (name, value) in table {
                     let (name, line, value) = (name.get_ref().to_string(), self.line(name), self.raw(value.get_ref())?);
-                    entries.push(Entry { section: String::new(), name, value, line, filled: Vec::new() });
+                    let (section, filled) = (String::new(), Vec::new());
+                    entries.push(Entry { section, name, value, line, filled, unfilled: None });
                 }
                 entries.sort_by_key(|entry| entry.line);
                 Raw::Table(entries)

@@ -52,6 +52,16 @@ pub(crate) fn interpolate(text: &str, variables: &Variables, used: &mut Vec<Stri
     Ok(filled)
 }
 
+/// The variables without those that Kubernetes makes for a service of the namespace (`REDIS_PORT=tcp://10.96.0.5:6379` for one that is
+/// called `redis`): a program that reads a number there goes on with its own.
+pub(crate) fn without_service_links(variables: &Variables) -> Variables {
+    let is_link = |name: &str, value: &str| {
+        name.ends_with("_PORT") && ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme))
+    };
+    let own = variables.iter().filter(|(name, value)| !is_link(name, value));
+    own.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
@@ -88,6 +98,20 @@ mod tests {
         ] {
             assert_eq!(filled(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn services_of_the_namespace_are_no_ports() {
+        let variables = [
+            ("REDIS_PORT", "tcp://10.96.0.5:6379"),
+            ("GRPC_PORT", "udp://[fd00::7]:1"),
+            ("HTTP_PORT", "3003"),
+            ("REDIS_URL", "tcp://redis:6379"),
+        ];
+        let all = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut left: Vec<String> = without_service_links(&all).into_keys().collect();
+        left.sort();
+        assert_eq!(left, ["HTTP_PORT", "REDIS_URL"]);
     }
 
     #[test]

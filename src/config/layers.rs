@@ -2,22 +2,24 @@
 //!
 //! Pure: takes texts, gives settings, or everything that is wrong with them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::{
+    address::ListenAddress,
     dialect,
     error::{ConfigError, Location, Problem},
     file,
-    interpolate::Variables,
+    interpolate::{Variables, without_service_links},
     item::{bad_value, unknown_key},
     legacy::Legacy,
     nearest::nearest,
     policies::Rule,
     preset::Preset,
-    raw::Raw,
+    raw::{Entry, Raw},
     section::{Key, Section},
     settings::Settings,
     tokens::HmacSecret,
+    value::duration,
 };
 
 /// What stands before the name of every variable that sets a key.
@@ -66,10 +68,12 @@ pub fn merge_over(
     let keys = keys();
     let mut used = Vec::new();
     let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
+    let below = preset.map(Preset::path);
+    let of_others = without_service_links(variables);
     let preset = preset.map(|preset| (preset.path(), preset.file, true));
     let file = file.map(|(path, text)| (path.to_owned(), text, false));
     for (path, text, is_preset) in preset.into_iter().chain(file) {
-        let contents = file::parse(&path, text, variables, is_preset)?;
+        let contents = file::parse(&path, text, if is_preset { &of_others } else { variables }, is_preset)?;
         used.extend(contents.used);
         merge.problems.extend(contents.problems);
         policies = file::lay(policies, contents.policies, "match");
@@ -77,9 +81,7 @@ pub fn merge_over(
         dialects = file::lay(dialects, contents.dialects, "name");
         for entry in contents.entries {
             match keys.iter().find(|key| key.section == entry.section && key.name == entry.name) {
-                Some(key) => {
-                    merge.set(key, &entry.value, Location::Line(path.clone(), entry.line), &entry.filled);
-                }
+                Some(key) => merge.set_entry(key, &entry, Location::Line(path.clone(), entry.line)),
                 None => merge.problems.push(unknown_key(&path, &entry, &keys)),
             }
         }
@@ -102,6 +104,7 @@ pub fn merge_over(
             merge.set(key, &Raw::Text(value.clone()), Location::Flag(key.flag()), &[]);
         }
     }
+    merge.part_listeners(below.as_deref());
     merge.problems.extend(merge.short_secret());
     // Last, because the rules of a room start from the default policy, which every layer may have changed.
     for policy in policies {
@@ -141,21 +144,49 @@ struct Merge {
 impl Merge {
     /// `filled`: the variables that the value was filled in from.
     fn set(&mut self, key: &Key, value: &Raw, place: Location, filled: &[String]) {
+        if let Err(problem) = self.try_set(key, value, place, filled) {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Sets a key of a file. A duration of 0 that a preset has from a variable is that of the system which it replaces, where it means
+    /// that there is no limit: where there is always one, that of the preset stays.
+    fn set_entry(&mut self, key: &Key, entry: &Entry, place: Location) {
+        let Err(problem) = self.try_set(key, &entry.value, place.clone(), &entry.filled) else { return };
+        match &entry.unfilled {
+            Some(own) if key.kind == "duration" && is_no_time(&entry.value) => self.set(key, own, place, &[]),
+            _ => self.problems.push(problem),
+        }
+    }
+
+    fn try_set(&mut self, key: &Key, value: &Raw, place: Location, filled: &[String]) -> Result<(), Problem> {
         let has = |section: &&mut &mut dyn Section| {
             section.name() == key.section && section.keys().iter().any(|own| own.name == key.name)
         };
         let mut sections = self.merged.settings.sections_mut();
-        let Some(section) = sections.iter_mut().find(has) else { return };
-        match section.set(key.name, value) {
-            Ok(()) => {
-                self.merged.places.insert(key.path(), place);
-                self.filled.insert(key.path(), filled.to_vec());
-            }
-            Err(why) => {
-                let mut problem = bad_value(key, value, place, &why);
-                problem.why.push_str(&come_from(filled));
-                self.problems.push(problem);
-            }
+        let Some(section) = sections.iter_mut().find(has) else { return Ok(()) };
+        section.set(key.name, value).map_err(|why| {
+            let mut problem = bad_value(key, value, place.clone(), &why);
+            problem.why.push_str(&come_from(filled));
+            problem
+        })?;
+        self.merged.places.insert(key.path(), place);
+        self.filled.insert(key.path(), filled.to_vec());
+        Ok(())
+    }
+
+    /// A system that a preset replaces may have been told to show its metrics where its clients connect: it opens nothing more then. The
+    /// internal listener has more than metrics, and stays what it is without a preset, on this machine.
+    fn part_listeners(&mut self, preset: Option<&Path>) {
+        const KEY: &str = "internal_listen";
+        let place = self.merged.places.get(KEY);
+        let is_preset = matches!((place, preset), (Some(Location::Line(file, _)), Some(preset)) if file == preset);
+        let general = &self.merged.settings.general;
+        let public: Vec<_> = general.listen.iter().chain(&general.plain_listen).flatten().collect();
+        let meets = |own: &ListenAddress| public.iter().any(|public| own.meets(**public));
+        if is_preset && general.internal_listen.iter().any(meets) {
+            self.merged.settings.general.internal_listen = Settings::default().general.internal_listen;
+            self.merged.places.remove(KEY);
         }
     }
 
@@ -178,6 +209,11 @@ impl Merge {
 /// Says where a value of the file came from: the operator that set the variable may not know the file.
 fn come_from(filled: &[String]) -> String {
     if filled.is_empty() { String::new() } else { format!("; it comes from {}", filled.join(", ")) }
+}
+
+/// Whether a value is a duration of 0.
+fn is_no_time(value: &Raw) -> bool {
+    matches!(value, Raw::Text(text) if duration(text, Duration::ZERO..=Duration::ZERO).is_ok())
 }
 
 fn unknown_variable(name: &str, keys: &[Key]) -> Problem {

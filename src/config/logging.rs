@@ -31,11 +31,34 @@ impl LogLevel {
         ("info", Self::Info),
         ("debug", Self::Debug),
         ("trace", Self::Trace),
+        // What other programs call them.
+        ("warning", Self::Warn),
+        ("fatal", Self::Error),
     ];
 
     /// The word, as filters take it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(_, level)| *level == self).map_or("info", |(word, _)| word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LogLevel;
+    use crate::config::{
+        raw::Raw,
+        value::{Choice, Kind},
+    };
+
+    #[test]
+    fn levels_have_the_names_of_other_programs_too() {
+        let kind = Choice(LogLevel::WORDS);
+        for (word, level, name) in
+            [("warning", LogLevel::Warn, "warn"), ("FATAL", LogLevel::Error, "error"), ("Info", LogLevel::Info, "info")]
+        {
+            assert_eq!(kind.parse(&Raw::Text(word.to_owned())), Ok(level));
+            assert_eq!((level.as_str(), kind.render(&level)), (name, Some(format!("{name:?}"))));
+        }
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
     /// The variables that its text was filled in from.
     pub(crate) filled: Vec<String>,
+    /// What stands here in a preset when none of these is set.
+    pub(crate) unfilled: Option<Raw>,
 }
 
 impl Entry {

@@ -80,29 +80,75 @@ pub struct RedisUrl {
     pub nodes: Vec<(String, u16)>,
 }
 
+/// Parameters by which an address tells the libraries of other clients how to connect. They say nothing here: an address that an
+/// application has already is to do as it is.
+const OF_LIBRARIES: [&str; 30] = [
+    // go-redis
+    "protocol",
+    "client_name",
+    "max_retries",
+    "min_retry_backoff",
+    "max_retry_backoff",
+    "dial_timeout",
+    "read_timeout",
+    "write_timeout",
+    "pool_fifo",
+    "pool_size",
+    "pool_timeout",
+    "min_idle_conns",
+    "max_idle_conns",
+    "max_active_conns",
+    "conn_max_idle_time",
+    "conn_max_lifetime",
+    "skip_verify",
+    // ioredis
+    "family",
+    "maxRetriesPerRequest",
+    "enableReadyCheck",
+    "allowUsernameInURI",
+    // redis-py
+    "ssl_cert_reqs",
+    "health_check_interval",
+    "socket_timeout",
+    "socket_connect_timeout",
+    "socket_keepalive",
+    "retry_on_timeout",
+    "max_connections",
+    "decode_responses",
+    "encoding",
+];
+
 impl RedisUrl {
     /// Reads an address.
     ///
     /// # Errors
     /// What is wrong with it, in a few words, none of them a part of the address.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("it has no scheme")?;
-        let (tls, kind) = match scheme {
+        // A secret that was written with a line's end has one.
+        let (scheme, rest) = text.trim_ascii().split_once("://").ok_or("it has no scheme")?;
+        let (tls, kind) = match &*scheme.to_ascii_lowercase() {
             "redis" => (false, RedisKind::Server),
             "rediss" => (true, RedisKind::Server),
             "redis-cluster" => (false, RedisKind::Cluster),
             "rediss-cluster" => (true, RedisKind::Cluster),
-            "redis-sentinel" | "rediss-sentinel" => (
-                scheme.starts_with("rediss"),
-                RedisKind::Sentinel { master: String::new(), user: None, password: None },
-            ),
+            kind @ ("redis-sentinel" | "rediss-sentinel") => {
+                (kind.starts_with("rediss"), RedisKind::Sentinel { master: String::new(), user: None, password: None })
+            }
             _ => return Err("its scheme is none of Redis'".to_owned()),
         };
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let database = match path.trim_end_matches('/') {
-            "" => 0,
-            number => number.parse().map_err(|_| "behind the slash there is no number of a database, 0 to 255")?,
+        // As other libraries have it: behind the slash, or as a parameter.
+        let parameter = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "db");
+        let database = match (path.trim_end_matches('/'), parameter) {
+            ("", None) => 0,
+            ("", Some((_, number))) => number.parse().map_err(|_| "its `db` is no number of a database, 0 to 255")?,
+            (number, parameter) => {
+                if parameter.is_some_and(|(_, other)| other != number) {
+                    return Err("its `db` is another database than that behind the slash".to_owned());
+                }
+                number.parse().map_err(|_| "behind the slash there is no number of a database, 0 to 255")?
+            }
         };
         if database != 0 && kind == RedisKind::Cluster {
             return Err(format!("a cluster has no database but 0, and it names {database}"));
@@ -129,6 +175,8 @@ impl RedisUrl {
                 ("sentinelPassword", RedisKind::Sentinel { password, .. }) => {
                     *password = Some(RedisPassword(value.into()));
                 }
+                ("db", _) => {}
+                (name, _) if OF_LIBRARIES.contains(&name) => {}
                 // Not its name: behind a `?` in a password that was not encoded, it is a part of the password.
                 _ => {
                     return Err(
@@ -261,6 +309,11 @@ mod tests {
             ("rediss://10.0.0.1:7000/0", "rediss://10.0.0.1:7000"),
             ("redis://:p%40ss@[::1]:7/", "redis://…@[::1]:7"),
             ("redis://a/3", "redis://a:6379/3"),
+            ("redis://[a]:7/3", "redis://a:7/3"),
+            ("redis://a?db=1", "redis://a:6379/1"),
+            ("redis://a/1?db=1&protocol=3", "redis://a:6379/1"),
+            (" REDISS://:s3cret@a:1/0?family=0&ssl_cert_reqs=none\n", "rediss://…@a:1"),
+            ("Redis-Sentinel://a?sentinelServiceName=m", "redis-sentinel://a:26379?sentinelServiceName=m"),
             ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://…@a:6379,b:1"),
             ("redis://s3cret@a", "redis://…@a:6379"),
             (
@@ -292,9 +345,13 @@ mod tests {
             "redis://:s3cret%4@a",
             "redis://:s3cret%ff@a",
             "redis://[::1",
-            "redis://[zz]:1",
+            "redis://[::zz]:1",
+            "redis://:s3cret@::1:6379",
             "redis://a b",
-            "redis://a?db=1",
+            "redis://a?db=one",
+            "redis://a/2?db=1",
+            "redis-cluster://a?db=1",
+            "redis://a?password=s3cret",
             "redis://ann:x?s3cret@a",
             "redis://ann:x/s3cret@a",
             "redis://ann:s3cret",

@@ -26,6 +26,11 @@ pub enum SettingsError {
          or `plain_listen` (--plain-listen ADDR) for one without, or use development mode (--dev)"
     )]
     Listener,
+    /// Two kinds of listeners at one port.
+    #[error(
+        "`{0}` and `{1}` both listen on port {2}, so that what connects for one could reach the other: give each a port of its own"
+    )]
+    SharedPort(&'static str, &'static str, u16),
     /// No client could join.
     #[error(
         "no client could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \

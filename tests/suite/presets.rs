@@ -4,6 +4,7 @@ mod live_polls;
 mod loomio;
 mod social;
 mod ticketing;
+mod ticketing_environment;
 mod trips;
 
 use std::time::{Duration, Instant};

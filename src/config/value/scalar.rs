@@ -125,6 +125,12 @@ impl Kind for Time {
             Raw::Text(text) => millis_of(text)?,
             _ => return Err("it is not a duration".to_owned()),
         };
+        if millis == Some(0) && !self.0.start().is_zero() {
+            let (least, most) = (render_time(*self.0.start()), render_time(*self.0.end()));
+            return Err(format!(
+                "0 switches nothing off here: write {least} or more, {most} at most, or leave it out for its default"
+            ));
+        }
         within(millis.map(Duration::from_millis), &self.0)
     }
 

@@ -83,6 +83,13 @@ fn durations() {
         assert_eq!(kind.parse(&raw), Err(why.to_owned()), "{raw:?}");
     }
     assert_eq!(kind.allowed(), "0ms to 1d (units ms, s, m, h, d)");
+    // Elsewhere 0 often means "without a limit": where there is always one, that is said.
+    let bounded = Time(Duration::from_millis(100)..=Duration::from_secs(600));
+    for none in [text("0"), text("0s"), text("0m0.0s"), Raw::Integer(0)] {
+        let why = "0 switches nothing off here: write 100ms or more, 10m at most, or leave it out for its default";
+        assert_eq!(bounded.parse(&none), Err(why.to_owned()), "{none:?}");
+    }
+    assert_eq!(bounded.parse(&text("99ms")), Err("it is out of range".to_owned()));
     assert_eq!(kind.render(&Duration::from_millis(1500)), Some("\"1500ms\"".to_owned()));
     assert_eq!(kind.render(&Duration::from_secs(90)), Some("\"90s\"".to_owned()));
 }
