@@ -9,9 +9,9 @@ import { BEFORE_END, SOONEST, TOKEN_WITHIN } from './patience.js';
 /** A token, or a function that gets a new one: from the application's backend, say. `undefined` is a client without one. */
 export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
 
-/** Milliseconds from now until a token that ends at `expiresAt` is replaced. */
+/** Milliseconds from now until a token that ends at `expiresAt` is replaced. One that has ended is good by the server's clock: this one is wrong. */
 export function renewIn(expiresAt: number, now: number): number {
-  const left = expiresAt - now;
+  const left = Math.abs(expiresAt - now);
   return Math.max(left - Math.min(left / 5, BEFORE_END), SOONEST);
 }
 

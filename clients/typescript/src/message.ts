@@ -25,7 +25,7 @@ export interface ReadRoom extends Position {
   readonly end: number;
 }
 
-/** How far another user has read what the user of a connection wrote in a room. */
+/** How far another user has read, or got, what the user of a connection wrote in a room. */
 export interface Receipt extends Position {
   readonly room: string;
   readonly user: string;
@@ -59,6 +59,7 @@ export interface Message {
   readonly time?: number | undefined;
   readonly rooms?: readonly ReadRoom[] | undefined;
   readonly receipts?: readonly Receipt[] | undefined;
+  readonly delivered?: readonly Receipt[] | undefined;
 }
 
 /** An event as applications get it. */

@@ -40,6 +40,16 @@ interface PollAnswer {
   readonly error?: { code: string; message: string };
 }
 
+/** When a token ends, as it says itself: a server tells connections only. `NaN`, or nothing: it does not say. */
+function endOf(token: string): number | undefined {
+  try {
+    const [, claims = ''] = token.split('.');
+    return 1_000 * JSON.parse(platform.atob(claims.replace(/-/g, '+').replace(/_/g, '/'))).exp;
+  } catch {
+    return undefined;
+  }
+}
+
 class Polls implements Link {
   readonly #to: Dialing;
   readonly #on: LinkEvents;
@@ -80,7 +90,9 @@ class Polls implements Link {
       );
     } else if (token) {
       this.#token = token as string;
-      reply({ type: 'done', id });
+      reply({ type: 'done', id, expires_at: endOf(this.#token) });
+      // The poll that waits ends with the older one.
+      this.#changed();
     } else if (type === 'signal') {
       reply({ type: 'error', id, code: 'not_subscribed', message: 'long-polls carry no signals' });
     } else {

@@ -1,34 +1,53 @@
-// Which users have read what this client's user wrote: by receipts, that the server sends to the author alone.
+// Which users have read, or at least got, what this client's user wrote: by receipts, that the server sends to the author alone; and
+// what has come to this device, said to the authors.
 //
 // Nothing is asked for and nothing can be: what was told while the connection was away is unknown until the next receipt of the same
-// reader, which goes further. Always holds: of one reader's positions in a room the highest counts.
+// reader, which goes further. Always holds: of one reader's positions in a room the highest counts; what has come to this device is said
+// again over each connection, because nobody keeps it.
 
 import type { AnyRooms, Client, Position, RoomName } from './index.js';
 import { listeners } from './listeners.js';
+import type { Receipt } from './message.js';
+import { PASSING } from './room.js';
 
 /** How far each reader has read what the user wrote, by room and reader. */
 export type ReceiptsSnapshot = ReadonlyMap<string, ReadonlyMap<string, Position>>;
 
-/** Which users have read what this client's user wrote. */
+/** Which users have read, or got, what this client's user wrote. */
 export interface Receipts<Rooms extends object = AnyRooms> {
-  /** A copy that does not change, the same one until something changes. */
+  /** How far each reader has read: a copy that does not change, the same one until something changes. */
   readonly snapshot: ReceiptsSnapshot;
   /** The users that have read the user's event at this position, and so all before it. */
   readersOf(room: RoomName<Rooms>, event: Position): readonly string[];
+  /** The users to one of whose devices the user's event at this position has come, and so all before it: whether or not they have read it. */
+  deliveredTo(room: RoomName<Rooms>, event: Position): readonly string[];
+  /** Says to the authors that their events have come to this device, up to this position. */
+  deliver(room: RoomName<Rooms>, event: Position): void;
   /** Tells a listener of each change; what it answers takes the listener out again. */
   onChange(listener: (receipts: Receipts<Rooms>) => void): () => void;
   /** Ends it. */
   close(): void;
 }
 
-/** The most rooms, and readers of a room, that are known of; the oldest is forgotten. */
+/** How far each user came, by room. */
+type Reached = Map<string, Map<string, Position>>;
+
+/** The most rooms, and users of a room, that are known of; the oldest is forgotten. */
 const MOST = 1_000;
+/** The shortest time between two messages to the server that say what has come, in milliseconds. */
+const EVERY = 500;
 
 /** Follows the receipts for what the client's user writes, in all rooms whose policy has them. */
 export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>): Receipts<Rooms> {
-  const rooms = new Map<string, Map<string, Position>>();
+  const read: Reached = new Map();
+  const got: Reached = new Map();
+  /** How far what has come to this device goes, by room. */
+  const here = new Map<string, Position>();
+  /** The rooms in which this was not said yet. */
+  let due = new Set<string>();
   const { add, tell } = listeners<{ change: Receipts<Rooms> }>(client.report);
   let snapshot: ReceiptsSnapshot | undefined;
+  let endPause: (() => void) | undefined;
 
   const put = <Value>(all: Map<string, Value>, key: string, value: Value) => {
     // The last one is the newest.
@@ -36,30 +55,78 @@ export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>)
     all.set(key, value);
     if (all.size > MOST) all.delete(all.keys().next().value ?? '');
   };
-  const stop = client.onMessage(({ receipts = [] }) => {
-    for (const { room, user, epoch, offset } of receipts) {
-      const readers = rooms.get(room) ?? new Map<string, Position>();
-      const before = readers.get(user);
-      if (before?.epoch === epoch && before.offset > offset) continue;
-      put(readers, user, { epoch, offset });
-      put(rooms, room, readers);
+  const isBehind = (one: Position | undefined, { epoch, offset }: Position) =>
+    one?.epoch === epoch && one.offset > offset;
+  const take = (rooms: Reached, told: readonly Receipt[] = []) => {
+    for (const { room, user, epoch, offset } of told) {
+      const users = rooms.get(room) ?? new Map<string, Position>();
+      if (isBehind(users.get(user), { epoch, offset })) continue;
+      put(users, user, { epoch, offset });
+      put(rooms, room, users);
     }
-    if (!receipts[0]) return;
-    snapshot = undefined;
-    tell('change', self);
-  });
+  };
+  const reach = (rooms: Reached, room: string, { epoch, offset }: Position) =>
+    [...(rooms.get(room) ?? [])].flatMap(([user, to]) => (to.epoch === epoch && to.offset >= offset ? user : []));
+  const rest = (ms: number) => {
+    endPause ??= client.clock.after(ms, () => {
+      endPause = undefined;
+      flush();
+    });
+  };
+  const flush = () => {
+    if (endPause || !due.size || client.state.kind !== 'open') return;
+    rest(EVERY);
+    const rooms = due;
+    due = new Set();
+    for (const room of rooms) {
+      client.ask({ type: 'ack', room, ...here.get(room), delivered: true }, (answer) => {
+        if (answer?.type !== 'error' || !here.has(room)) return;
+        if (PASSING.includes(answer.code as string)) {
+          due.add(room);
+          rest(2 * EVERY);
+        }
+        // The log has another end than this client knew, or the room is none of the user's any more.
+        else here.delete(room);
+      });
+    }
+  };
+  const stops = [
+    client.onMessage(({ type, receipts, delivered }) => {
+      if (type !== 'receipts') return;
+      take(read, receipts);
+      take(got, delivered);
+      snapshot = undefined;
+      tell('change', self);
+    }),
+    // Rooms are joined first.
+    client.onState(({ kind }) => {
+      if (kind !== 'open') return;
+      due = new Set(here.keys());
+      void Promise.resolve().then(flush);
+    }),
+  ];
 
   const self: Receipts<Rooms> = {
     get snapshot() {
-      snapshot ??= new Map([...rooms].map(([room, readers]) => [room, new Map(readers)]));
+      snapshot ??= new Map([...read].map(([room, readers]) => [room, new Map(readers)]));
       return snapshot;
     },
-    readersOf: (room, { epoch, offset }) =>
-      [...(rooms.get(room) ?? [])].flatMap(([user, read]) =>
-        read.epoch === epoch && read.offset >= offset ? user : [],
-      ),
+    readersOf: (room, event) => reach(read, room, event),
+    deliveredTo: (room, event) => [...new Set([...reach(read, room, event), ...reach(got, room, event)])],
+    deliver(room, { epoch, offset }) {
+      const before = here.get(room);
+      if (before?.epoch === epoch && before.offset >= offset) return;
+      put(here, room, { epoch, offset });
+      due.add(room);
+      flush();
+    },
     onChange: (listener) => add('change', listener),
-    close: stop,
+    close() {
+      here.clear();
+      due.clear();
+      endPause?.();
+      for (const stop of stops) stop();
+    },
   };
   return self;
 }

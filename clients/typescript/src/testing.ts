@@ -204,7 +204,7 @@ export class TestPod {
       }
       case 'ack':
         if (connection.user === undefined) return error('unauthorized', 'only users read');
-        return this.#read(connection.user, name, fields as unknown as Partial<Position>)
+        return this.#read(connection.user, name, fields as unknown as Partial<Position>, !!fields.delivered)
           ? { type: 'done' }
           : error('bad_position', `${name} has no such position`);
       case 'unread': {
@@ -272,18 +272,21 @@ export class TestPod {
     tell({ ...(data !== undefined && { data }), ttl });
   }
 
-  /** A user has read so far; whether the log has this position. Other devices and authors are told. */
-  #read(user: string, name: string, { epoch, offset = 0 }: Partial<Position>): boolean {
+  /** A user has read, or `onlyGot`, so far; whether the log has this position. Authors are told, and other devices of what was read. */
+  #read(user: string, name: string, { epoch, offset = 0 }: Partial<Position>, onlyGot: boolean): boolean {
     const room = this.#room(name);
     if ((epoch ?? room.epoch) !== room.epoch || offset > room.log.length) return false;
     const before = room.read.get(user) ?? 0;
-    room.read.set(user, Math.max(before, offset));
     if (offset <= before) return true;
-    this.#tellUser(user, { type: 'unread', rooms: [this.#unread(user, name)] });
+    if (!onlyGot) {
+      room.read.set(user, offset);
+      this.#tellUser(user, { type: 'unread', rooms: [this.#unread(user, name)] });
+    }
     const newest = new Map(room.log.slice(before, offset).map((event) => [event.user, event.offset ?? 0]));
     for (const [author, offset] of newest) {
-      const receipts: Receipt[] = [{ room: name, epoch: room.epoch, offset, user }];
-      if (author !== undefined && author !== user) this.#tellUser(author, { type: 'receipts', receipts });
+      const told: Receipt[] = [{ room: name, epoch: room.epoch, offset, user }];
+      const message = onlyGot ? { receipts: [], delivered: told } : { receipts: told };
+      if (author !== undefined && author !== user) this.#tellUser(author, { type: 'receipts', ...message });
     }
     return true;
   }

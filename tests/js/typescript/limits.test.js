@@ -134,12 +134,25 @@ test('an attempt that fails as it begins has one pause, which a wake calls off',
   client.close();
 });
 
-/** A `fetch` that answers what a test says, lets all else wait, and knows what waits. */
+test('a computer whose clock is hours ahead gets a new token now and then, and not every second', async () => {
+  let calls = 0;
+  const { clock, pod, client } = world({ token: () => `good-${++calls}` });
+  pod.tamper = (message) => (message.type === 'done' ? { ...message, expires_at: clock.date() - 3_600_000 } : message);
+  await client.subscribe('r').joined();
+  await clock.advance(1_800_000);
+  assert.ok(calls < 3, `${calls} tokens in half an hour`);
+  assert.equal(client.attempts.length, 1);
+  client.close();
+});
+
+/** A `fetch` that answers what a test says, lets all else wait, and knows what waits, and which tokens came. */
 function network() {
   const answers = {};
   const waiting = new Set();
-  const fetch = (url, { signal }) => {
+  const tokens = [];
+  const fetch = (url, { signal, headers }) => {
     const path = url.replace('https://pod', '');
+    tokens.push(headers?.authorization?.split(' ')[1]);
     if (answers[path])
       return Promise.resolve({ ok: true, status: 200, headers: new Map(), json: async () => answers[path] });
     const one = { path };
@@ -153,7 +166,7 @@ function network() {
       signal.addEventListener('abort', abort);
     });
   };
-  return { fetch, answers, waits: () => [...waiting].map(({ path }) => path) };
+  return { fetch, answers, tokens, waits: () => [...waiting].map(({ path }) => path) };
 }
 
 test('over long-polls, no request outlives an attempt or a connection', async () => {
@@ -211,6 +224,34 @@ test('over long-polls a command that is not answered in 15 s is sent again over 
   await clock.advance(250);
   await turns();
   assert.equal((await published).offset, 7);
+  client.close();
+});
+
+test('over long-polls a token is renewed before it ends, as it says itself, and the poll begins anew with it', async () => {
+  const turns = async () => {
+    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  };
+  const { fetch, answers, tokens, waits } = network();
+  answers['/poll?'] = { messages: [] };
+  let calls = 0;
+  const { clock, client } = world({ transports: ['poll'], fetch, token: () => token('ann', ++calls) });
+  /** With a payload whose base64 has the characters of URLs. */
+  function token(user, number) {
+    const claims = { sub: `${user}>>>???`, exp: Math.floor(clock.date() / 1_000) + 100, number };
+    return `head.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature`;
+  }
+  client.connect();
+  client.subscribe('r');
+  await turns();
+  assert.deepEqual([client.state.kind, waits(), calls], ['open', ['/poll?room=r'], 1]);
+  const before = tokens.length;
+  await clock.advance(79_000);
+  assert.equal(calls, 1);
+  await clock.advance(2_000);
+  await turns();
+  assert.deepEqual([client.state.kind, client.attempts.length, waits(), calls], ['open', 1, ['/poll?room=r'], 2]);
+  assert.deepEqual(tokens.slice(before), [tokens.at(-1)], 'one request more');
+  assert.notEqual(tokens.at(-1), tokens[0]);
   client.close();
 });
 

@@ -289,6 +289,11 @@ test('an author learns which users have read, and no other user does', async (t)
   counts[1].read('dm:7');
   await is(second, 'bob,cem');
   assert.equal(others.snapshot.size, 0);
+  const third = await commands(ann).publish('dm:7', 't', 3);
+  for (const client of [bob, shy]) receipts(client).deliver('dm:7', third);
+  const isDelivered = () => own.deliveredTo('dm:7', third).join() === 'bob';
+  await until(isDelivered, 10_000, () => `delivered to ${own.deliveredTo('dm:7', third)}`);
+  assert.deepEqual(own.readersOf('dm:7', third), []);
 });
 
 test('the others see who types, until it stops or goes', async (t) => {

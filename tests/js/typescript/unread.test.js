@@ -271,3 +271,66 @@ test('authors learn which users have read what they wrote, and how far', async (
   say('newer', 1);
   assert.equal(read.snapshot.has('dm'), false);
 });
+
+test('authors learn to whose devices their events have come, over reconnects too', async () => {
+  const { clock, pod, connect, reported } = world();
+  const [ann, bob] = [connect('ann'), connect('bob')];
+  const [own, others] = [receipts(ann), receipts(bob)];
+  const { publish } = commands(ann);
+  const room = bob.subscribe('dm');
+  ann.connect();
+  await settled();
+  const [first, second, third] = await Promise.all([1, 2, 3].map((n) => publish('dm', 't', n)));
+  others.deliver('dm', first);
+  await settled();
+  assert.deepEqual([own.deliveredTo('dm', first), own.deliveredTo('dm', second)], [['bob'], []]);
+  assert.deepEqual(own.readersOf('dm', first), [], 'it has not read');
+  // Half a second's are one message.
+  others.deliver('dm', second);
+  others.deliver('dm', room.position);
+  others.deliver('dm', first);
+  await clock.advance(499);
+  assert.equal(sentTo(pod, 'ack').length, 1);
+  await clock.advance(1);
+  assert.deepEqual(own.deliveredTo('dm', third), ['bob']);
+  const said = sentTo(pod, 'ack');
+  assert.deepEqual([said.length, said[1].offset, said[1].delivered], [2, third.offset, true]);
+  // Nobody keeps it: what is left unsaid is said over the next connection, and so is what a pod may have lost.
+  pod.cut();
+  const fourth = { ...third, offset: 4 };
+  pod.publish('dm', 't', 4, { user: 'ann' });
+  others.deliver('dm', fourth);
+  await clock.advance(1_000);
+  assert.deepEqual([sentTo(pod, 'ack').length, sentTo(pod, 'ack')[2].offset], [3, 4]);
+  // What was read was delivered.
+  const cem = connect('cem');
+  unread(cem, 'dm').read('dm', second);
+  await settled();
+  await clock.advance(1_000);
+  assert.deepEqual(own.deliveredTo('dm', second).toSorted(), ['bob', 'cem']);
+  assert.deepEqual([own.readersOf('dm', second), reported], [['cem'], []]);
+});
+
+test('what has come is said again where the server could not take it for now, and given up where it never will', async () => {
+  const { clock, pod, connect, reported } = world();
+  const bob = connect('bob');
+  const own = receipts(bob);
+  bob.connect();
+  await settled();
+  const position = pod.publish('dm', 't', 1);
+  let code = 'unavailable';
+  // The first command of a connection presents the token.
+  pod.tamper = ({ type, id, ...more }) =>
+    type === 'done' && id > 1 ? { type: 'error', id, code, ...more } : { type, id, ...more };
+  own.deliver('dm', position);
+  await settled();
+  await clock.advance(1_000);
+  assert.ok(sentTo(pod, 'ack').length >= 2, 'once more');
+  code = 'forbidden';
+  await clock.advance(2_000);
+  const before = sentTo(pod, 'ack').length;
+  pod.cut();
+  await clock.advance(5_000);
+  assert.deepEqual([sentTo(pod, 'ack').length, reported], [before, []]);
+  own.close();
+});
