@@ -255,6 +255,15 @@ pub trait Presence: Send + Sync {
     fn join(&self, room: &Room, member: &Member);
     /// Removes it.
     fn leave(&self, room: &Room, member: &Member);
+    /// Adds a member of an edge. Another pod of the home may have it already: an edge that tells of its members over another link is told as
+    /// neither come nor gone.
+    fn join_of_edge(&self, room: &Room, member: &Member) {
+        self.join(room, member);
+    }
+    /// Removes it.
+    fn leave_of_edge(&self, room: &Room, member: &Member) {
+        self.leave(room, member);
+    }
     /// At most `limit` members, and how many there are.
     fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList>;
 }

@@ -22,6 +22,8 @@ const PORTION: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     pub(super) joined: bool,
+    /// Whether another pod may have the member, too.
+    pub(super) of_edge: bool,
     pub(super) member: Member,
 }
 
@@ -72,19 +74,35 @@ impl LocalPresence {
     }
 
     pub(super) fn join(&self, room: &Room, member: &Member) {
+        self.enter(room, member, false);
+    }
+
+    pub(super) fn join_of_edge(&self, room: &Room, member: &Member) {
+        self.enter(room, member, true);
+    }
+
+    pub(super) fn leave(&self, room: &Room, member: &Member) {
+        self.remove(room, member, false);
+    }
+
+    pub(super) fn leave_of_edge(&self, room: &Room, member: &Member) {
+        self.remove(room, member, true);
+    }
+
+    fn enter(&self, room: &Room, member: &Member, of_edge: bool) {
         let mut inner = self.lock();
         let room_members = inner.rooms.entry(room.clone()).or_default();
         let before = room_members.members.insert(Arc::clone(&member.connection), member.user.clone());
         if before.as_ref() != Some(&member.user) {
-            self.change(&mut inner, room, Change { joined: true, member: member.clone() });
+            self.change(&mut inner, room, Change { joined: true, of_edge, member: member.clone() });
         }
     }
 
-    pub(super) fn leave(&self, room: &Room, member: &Member) {
+    fn remove(&self, room: &Room, member: &Member, of_edge: bool) {
         let mut inner = self.lock();
         let Some(room_members) = inner.rooms.get_mut(room) else { return };
         if room_members.members.remove(&member.connection).is_some() {
-            self.change(&mut inner, room, Change { joined: false, member: member.clone() });
+            self.change(&mut inner, room, Change { joined: false, of_edge, member: member.clone() });
         }
     }
 

@@ -349,6 +349,16 @@ impl Presence for Redis {
         self.state.members.leave(room, member);
     }
 
+    fn join_of_edge(&self, room: &Room, member: &Member) {
+        if self.state.policy(room).presence != crate::model::PresenceMode::Off {
+            self.state.members.join_of_edge(room, member);
+        }
+    }
+
+    fn leave_of_edge(&self, room: &Room, member: &Member) {
+        self.state.members.leave_of_edge(room, member);
+    }
+
     fn list<'a>(&'a self, room: &'a Room, limit: usize) -> Answer<'a, PresenceList> {
         let members = FleetMembers(Arc::clone(&self.state));
         Box::pin(async move { members.list_members(room, limit).await })

@@ -176,15 +176,21 @@ impl FleetMembers {
     }
 
     async fn write(&self, room: &Room, changes: &[Change]) -> Result<(), BrokerError> {
-        let keys = [self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
-        let mut args = vec![
-            Value::from(self.pod.name.as_str()),
-            self.room_ttl(),
-            Value::from(self.told_on(room)),
-            self.publish_command(),
-        ];
+        let mut keys = vec![self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
+        let told_on = self.told_on(room);
+        if !told_on.is_empty() && changes.iter().any(|change| change.of_edge) {
+            let (_, pods) = self.pods(room).await?;
+            keys.extend(self.members_on(room, pods.iter().filter(|pod| **pod != self.pod.name)));
+        }
+        let mut args =
+            vec![Value::from(self.pod.name.as_str()), self.room_ttl(), Value::from(told_on), self.publish_command()];
         for change in changes {
-            args.push(Value::from(if change.joined { "+" } else { "-" }));
+            args.push(Value::from(match (change.joined, change.of_edge) {
+                (true, false) => "+",
+                (true, true) => "+@",
+                (false, false) => "-",
+                (false, true) => "-@",
+            }));
             args.push(Value::from(&*change.member.connection));
             args.push(Value::from(entry::stored_user(change.member.user.as_deref())));
         }
@@ -202,13 +208,18 @@ impl FleetMembers {
         let stored = self.list_of(room, vec![self.pod.name.clone()], usize::MAX).await?;
         let here: HashSet<&str> = members.iter().map(|member| &*member.connection).collect();
         let stale = stored.members.iter().filter(|member| !here.contains(&*member.connection));
-        let leave = stale.map(|member| Change { joined: false, member: member.clone() });
-        let join = members.iter().map(|member| Change { joined: true, member: member.clone() });
-        let changes: Vec<Change> = leave.chain(join).collect();
+        // Whose each was is not known any more.
+        let change = |joined| move |member: &Member| Change { joined, of_edge: true, member: member.clone() };
+        let changes: Vec<Change> = stale.map(change(false)).chain(members.iter().map(change(true))).collect();
         for changes in changes.chunks(1_024) {
             self.write(room, changes).await?;
         }
         Ok(())
+    }
+
+    /// The keys of a room's members on these pods.
+    fn members_on<'a>(&self, room: &Room, pods: impl Iterator<Item = &'a String>) -> Vec<String> {
+        pods.map(|pod| self.names.members(room, pod)).collect()
     }
 
     /// The channel for a room's joins and leaves; empty: they are not published.
@@ -235,10 +246,10 @@ impl FleetMembers {
         let (_, pods) = self.pods(room).await?;
         let (live, gone) = self.part(pods).await;
         if !gone.is_empty() {
-            let (shared, room) = (self.clone(), room.clone());
-            self.runtime.spawn(async move { shared.evict(&room, gone).await });
+            let (shared, room, live) = (self.clone(), room.clone(), live.clone());
+            self.runtime.spawn(async move { shared.evict(&room, gone, live).await });
         }
-        self.list_of(room, live, limit).await
+        Ok(each_once(self.list_of(room, live, limit).await?))
     }
 
     async fn list_of(&self, room: &Room, pods: Vec<String>, limit: usize) -> Result<PresenceList, BrokerError> {
@@ -261,10 +272,11 @@ impl FleetMembers {
         read().map_err(|error| self.unexpected(&error))
     }
 
-    /// Takes the members of pods that are gone out of a room.
-    async fn evict(&self, room: &Room, pods: Vec<String>) {
-        for pod in pods {
-            let keys = [self.names.members(room, &pod), self.names.of(room, KeyKind::Pods)];
+    /// Takes the members of pods that are gone out of a room. Of those that another pod has, too, nothing is told.
+    async fn evict(&self, room: &Room, mut gone: Vec<String>, live: Vec<String>) {
+        while let Some(pod) = gone.pop() {
+            let mut keys = vec![self.names.members(room, &pod), self.names.of(room, KeyKind::Pods)];
+            keys.extend(self.members_on(room, live.iter().chain(&gone)));
             let args = [Value::from(pod.as_str()), Value::from(self.told_on(room)), self.publish_command()];
             // If this fails, the next look tries again.
             if self.shards.call(Partition::of(room), &script::EVICT, keys, args).await.is_ok() {
@@ -287,7 +299,31 @@ impl FleetMembers {
         {
             self.members.doubt(room);
         }
-        let (_, gone) = self.part(pods).await;
-        self.evict(room, gone).await;
+        let (live, gone) = self.part(pods).await;
+        self.evict(room, gone, live).await;
+    }
+}
+
+/// A list without what two pods say alike: members of an edge that tells of them over another link stay for a moment where it told of them
+/// before.
+fn each_once(mut list: PresenceList) -> PresenceList {
+    let mut seen = HashSet::with_capacity(list.members.len());
+    let before = list.members.len();
+    list.members.retain(|member| seen.insert(member.clone()));
+    list.total -= before - list.members.len();
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_two_pods_say_alike_is_listed_once() {
+        let member = |connection: &str, user: &str| Member { connection: connection.into(), user: Some(user.into()) };
+        let members = vec![member("1", "ann"), member("2", "bob"), member("1", "ann"), member("2", "mal")];
+        let list = each_once(PresenceList { members, total: 7 });
+        assert_eq!(list.members, [member("1", "ann"), member("2", "bob"), member("2", "mal")]);
+        assert_eq!(list.total, 6);
     }
 }

@@ -124,12 +124,18 @@ fn leave_and_join(
         same_name(gone, entry) && (gone.writer == entry.writer || gone.member == entry.member)
     };
     for gone in before.iter().filter(|gone| !after.iter().any(|entry| stays(gone, entry))) {
-        store.leave(room, &gone.member);
+        match gone.writer {
+            Some(_) => store.leave_of_edge(room, &gone.member),
+            None => store.leave(room, &gone.member),
+        }
     }
     for entry in after {
         let is_there = before.iter().any(|known| known.member == entry.member);
         if !is_there || again == Some(entry.writer.as_deref()) {
-            store.join(room, &entry.member);
+            match entry.writer {
+                Some(_) => store.join_of_edge(room, &entry.member),
+                None => store.join(room, &entry.member),
+            }
         }
     }
 }

@@ -42,6 +42,72 @@ async fn the_members_of_a_dead_pod_are_gone_after_its_lease() {
     assert_eq!(staying.ear.of(&room).presence.iter().filter(|(joined, _)| *joined).count(), 4);
 }
 
+/// An edge tells of its members over one link. When that ends it tells of them over another one, to another pod.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_of_an_edge_that_go_over_to_another_pod_are_told_as_neither_gone_nor_come() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let settings = Settings { lease: Duration::from_secs(1), ..alone(&server) };
+    let (dying, staying) = (Pod::ready(settings.clone()).await, Pod::ready(settings).await);
+    let room = room("a");
+    staying.subscribed(&room).await;
+    let member = |name: &str| Member { connection: name.into(), user: Some("ann".into()) };
+    let told = || staying.ear.of(&room).presence;
+    let is_told = |joined: bool, name: &str| told().contains(&(joined, name.to_owned()));
+    for name in ["e1", "e2"] {
+        dying.broker.join_of_edge(&room, &member(name));
+    }
+    until("both have come", || told().len() == 2).await;
+    for name in ["e1", "e2"] {
+        staying.broker.join_of_edge(&room, &member(name));
+    }
+    // Changes of a room are written in their order: what is told next was written behind these.
+    staying.broker.join(&room, &member("m1"));
+    until("the next member is told", || told().len() == 3).await;
+    assert!(is_told(true, "m1"));
+    let list = staying.broker.list(&room, 10).await.unwrap();
+    assert_eq!((list.total, list.members.len()), (3, 3), "each is listed once: {list:?}");
+    // The pod whose link ended gives one up, and dies with the other.
+    dying.broker.leave_of_edge(&room, &member("e1"));
+    dying.broker.join(&room, &member("m2"));
+    until("the next member is told", || told().len() == 4).await;
+    assert!(is_told(true, "m2"));
+    tokio::task::block_in_place(|| drop(dying));
+    let began = Instant::now();
+    while !is_told(false, "m2") {
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", told());
+        let _ = staying.broker.list(&room, 10).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    staying.broker.join(&room, &member("m3"));
+    until("what came with it is told", || is_told(true, "m3")).await;
+    assert!(!is_told(false, "e1") && !is_told(false, "e2"), "{:?}", told());
+    staying.broker.leave_of_edge(&room, &member("e1"));
+    until("it is gone", || is_told(false, "e1")).await;
+    assert_eq!(told().iter().filter(|(joined, name)| *joined && name == "e1").count(), 1);
+}
+
+/// What a taken edge says of a client of another pod of its home.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_is_in_use_at_another_pod_stays_that_members() {
+    let server = tokio::task::block_in_place(Standalone::start);
+    let (first, second) = (Pod::ready(alone(&server)).await, Pod::ready(alone(&server)).await);
+    let room = room("a");
+    second.subscribed(&room).await;
+    let member = |name: &str, user: &str| Member { connection: name.into(), user: Some(user.into()) };
+    let told = || second.ear.of(&room).presence;
+    first.broker.join(&room, &member("c1", "ann"));
+    until("it has come", || told() == [(true, "c1".to_owned())]).await;
+    second.broker.join_of_edge(&room, &member("c1", "mal"));
+    second.broker.join(&room, &member("m1", "bob"));
+    until("the next member is told", || told().len() == 2).await;
+    assert_eq!(told()[1], (true, "m1".to_owned()), "nothing is told of mal");
+    second.broker.leave_of_edge(&room, &member("c1", "mal"));
+    second.broker.leave(&room, &member("m1", "bob"));
+    until("the next one is gone", || told().contains(&(false, "m1".to_owned()))).await;
+    let of_c1: Vec<_> = told().into_iter().filter(|(_, name)| name == "c1").collect();
+    assert_eq!(of_c1.last(), Some(&(true, "c1".to_owned())), "the last that is told of it is that it is there");
+}
+
 /// A pod that was stopped for longer than its lease finds its members gone, and brings them back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pod_that_lost_its_lease_writes_its_members_anew() {

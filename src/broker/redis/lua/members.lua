@@ -1,7 +1,7 @@
 -- Carries out joins and leaves of one pod in one room, in order.
--- KEYS: the pod's members of the room, the room's pods.
+-- KEYS: the pod's members of the room, the room's pods; where edges' members are among them, the members of the other pods.
 -- ARGV: pod, time to live (ms), channel (empty: nobody is told), PUBLISH or SPUBLISH, then triples of
---       "+" or "-", connection, user as it is stored ("u" and its name, or nothing).
+--       "+" or "-" (with "@" behind it: of an edge), connection, user as it is stored ("u" and its name, or nothing).
 -- Answers OK, or why the pods could not be told.
 local pod, ttl, channel, publish = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local trouble = 'OK'
@@ -14,17 +14,38 @@ local function tell(kind, connection, user)
     end
   end
 end
+-- What another pod has under a connection's name: the same, if one has that.
+local function elsewhere(connection, user)
+  local other = false
+  for k = 3, #KEYS do
+    local there = redis.call('HGET', KEYS[k], connection)
+    if there == user then
+      return there
+    end
+    other = other or there
+  end
+  return other
+end
 for i = 5, #ARGV, 3 do
-  local connection, user = ARGV[i + 1], ARGV[i + 2]
-  if ARGV[i] == '+' then
-    if redis.call('HSET', KEYS[1], connection, user) == 1 then
+  local sign, connection, user = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local of_edge = string.sub(sign, 2, 2) == '@'
+  if string.sub(sign, 1, 1) == '+' then
+    -- An edge that tells over another link says what is told already; one that says another user of a name that is in use tells nothing.
+    if redis.call('HSET', KEYS[1], connection, user) == 1 and not (of_edge and elsewhere(connection, user)) then
       tell('j', connection, user)
     end
   else
     local was = redis.call('HGET', KEYS[1], connection)
     if was then
       redis.call('HDEL', KEYS[1], connection)
-      tell('l', connection, was)
+      local other = of_edge and elsewhere(connection, was)
+      if other ~= was then
+        tell('l', connection, was)
+        -- Under this name that one stays.
+        if other then
+          tell('j', connection, other)
+        end
+      end
     end
   end
 end
