@@ -49,6 +49,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What one read takes of a link at most: an edge says little at a time.
 const READ_BUFFER: usize = 16 * 1024;
 
+/// A value of an edge is kept for so long, if its session may be away for less here, or not at all.
+const SHORT_VALUE: Duration = Duration::from_secs(240);
+
 /// What edges are allowed.
 pub(super) struct EdgeAccess(pub(super) Arc<Services>);
 
@@ -82,6 +85,11 @@ impl RelayAccess for EdgeAccess {
     fn event_bytes(&self) -> usize {
         let config = self.0.config.load();
         config.limits.max_message.max(config.limits.api_body).max(config.socketio.max_payload)
+    }
+
+    fn longest_value(&self) -> Duration {
+        let recovery = self.0.config.load().socketio.recovery;
+        recovery.map_or(SHORT_VALUE, |recovery| SHORT_VALUE.max(2 * recovery))
     }
 
     fn wants_tokens(&self) -> bool {

@@ -126,8 +126,9 @@ async fn a_token_counts_until_it_ends_or_its_key_goes() {
         () = members(&home, "a", &["bob"]) => {}
         () = gone => {}
     }
-    // A newer token.
+    // A newer token: its members are back, without a word of them.
     vouch(&mut edge, &token("ann")).await;
+    members(&home, "a", &["ann", "bob"]).await;
     assert_eq!(publish_as(&mut edge, Some("ann")).await, Ok(published + 1));
     // The key is taken away: the edge is asked to show its tokens again, and what it has is not good any more.
     home.reload(config(settings(|settings| {

@@ -206,6 +206,19 @@ async fn it_says_that_no_user_is_there_without_a_token_of_that_user() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_pod_of_the_home_goes_where_it_says_that_it_is() {
+    let home = pod(knows);
+    let mut says = hello(TAKEN);
+    says["hello"]["address"] = json!("127.0.0.1:6379");
+    let _taken = greeted(&home, KEY, &says).await.unwrap();
+    assert_eq!(home.services().control.address(TAKEN).await, Ok(None));
+    // Another edge may ask, and judges it by its own networks.
+    let mut honest = raw_edge(&home, KEY, HONEST).await;
+    assert_eq!(honest.ask(1, json!({"address": TAKEN})).await, json!({"Ok": {"address": "127.0.0.1:6379"}}));
+    home.stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn its_questions_to_the_fleet_hold_up_no_answer_of_another_edge() {
     let home = pod(|settings| {
         takes_edges(settings);

@@ -15,7 +15,7 @@ use super::{
     rules::{MOST_BYTES, MOST_COST, MOST_EVENTS, MOST_MEMBERS, check_publication},
 };
 use crate::{
-    broker::{BrokerError, Control as _, History, HistoryQuery, Presence as _},
+    broker::{BrokerError, History, HistoryQuery, Presence as _},
     model::{DELETED, Event, Notice, Position, Publication, Room},
 };
 
@@ -134,6 +134,7 @@ impl Home {
             }
             EdgeCall::Set(name, value, ttl) => {
                 self.check_publish()?;
+                let ttl = ttl.min(access.longest_value());
                 store.values.set(&name, received(value), ttl).await.map(|()| CallAnswer::Done)
             }
             EdgeCall::Get(name) => store.values.get(&name).await.map(|value| CallAnswer::Value(value.map(sent))),
@@ -143,7 +144,7 @@ impl Home {
             }
             EdgeCall::Claim(name, value, ttl) => {
                 self.check_publish()?;
-                let there = store.values.claim(&name, received(value), ttl).await?;
+                let there = store.values.claim(&name, received(value), ttl.min(access.longest_value())).await?;
                 Ok(CallAnswer::Value(there.map(sent)))
             }
             EdgeCall::ForgetRoom(room) => {
@@ -187,7 +188,7 @@ impl Home {
                 place.be_of(FLEET_ANSWERS).await;
                 Ok(CallAnswer::Fleet(answers))
             }
-            EdgeCall::Address(pod) => store.control.address(&pod).await.map(CallAnswer::Address),
+            EdgeCall::Address(pod) => Ok(CallAnswer::Address(store.control.address_for_edge(&pod))),
         }
     }
 

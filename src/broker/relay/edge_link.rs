@@ -33,6 +33,7 @@ use super::{
     edges::{EdgeHello, EdgeLink, LinkRefusal, MOST_LINKS},
     home::Home,
     link_end::{CutReason, LinkEnd},
+    link_packer::LinkPacker,
     message::{FromEdge, FromHome, Record, VERSION, check_pod, message, next_record},
     out_queue::OutQueue,
     pod_memory::OnAccount,
@@ -255,7 +256,7 @@ where
 /// Has rooms told anew of which something found no place in the link's queue.
 fn renew_caught_up(home: &Home, link: &EdgeLink) {
     for room in link.queue.caught_up() {
-        home.followers.renew(&room, &*home.store.broker);
+        home.followers.renew(&room, &link.queue);
     }
 }
 

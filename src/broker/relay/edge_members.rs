@@ -1,8 +1,8 @@
 //! The members that edges have told of, so that they can be taken back when an edge is gone. Without I/O.
 //!
 //! Always holds: the members of an edge whose link was lost stay for [`GRACE`], so that a short cut is not told; those that it does not name
-//! when it comes back are taken back then. Bounded: [`MOST`] members of one edge and [`MOST_BYTES`] for them; the members of all edges by what
-//! the pod's queues may hold.
+//! when it comes back are taken back then; a member of whose user no good token counts is shown once one does ([`HiddenMembers`]). Bounded:
+//! [`MOST`] members of one edge and [`MOST_BYTES`] for them; the members of all edges by what the pod's queues may hold.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::hidden_members::{ENTRY, HiddenMembers};
 use crate::model::{Member, Room};
 
 /// For how long the members of an edge without a link stay.
@@ -20,9 +21,6 @@ const MOST: usize = 500_000;
 
 /// The most bytes that the members of one edge take.
 const MOST_BYTES: usize = 128 * 1024 * 1024;
-
-/// What one entry takes beside its texts, here and among those of all writers ([`MemberClaims`](super::member_claims::MemberClaims)).
-const ENTRY: usize = 256;
 
 fn length(user: Option<&Arc<str>>) -> usize {
     user.map_or(0, |user| user.len())
@@ -45,22 +43,48 @@ struct KnownMember {
 #[derive(Default)]
 struct EdgeRooms {
     rooms: HashMap<Room, HashMap<Arc<str>, KnownMember>>,
+    hidden: HiddenMembers,
+    /// The hidden ones, too.
     count: usize,
     bytes: usize,
     /// The link over which they are told; `None`, since then: it was lost.
     link: Option<u64>,
     lost: Option<Instant>,
     round: u64,
+    /// Whether all were told in this round: they are looked through once.
+    is_told: bool,
 }
 
 impl EdgeRooms {
+    /// Puts in a member that is not there.
+    fn insert(&mut self, room: &Room, member: &Member, round: u64) {
+        let members = self.rooms.entry(room.clone()).or_default();
+        self.bytes += cost(member) + if members.is_empty() { room_cost(room) } else { 0 };
+        self.count += 1;
+        members.insert(Arc::clone(&member.connection), KnownMember { user: member.user.clone(), round });
+    }
+
+    /// A member is hidden no more. Whether it was.
+    fn unhide(&mut self, room: &Room, member: &Member) -> bool {
+        let before = self.hidden.bytes();
+        let was_hidden = self.hidden.remove(room, member);
+        self.count -= usize::from(was_hidden);
+        self.bytes -= before - self.hidden.bytes();
+        was_hidden
+    }
+
+    fn shows(&self, room: &Room, connection: &str) -> bool {
+        self.rooms.get(room).is_some_and(|members| members.contains_key(connection))
+    }
+
     /// Recounts what is left.
     fn recount(&mut self) {
         let members = self.rooms.values().flat_map(HashMap::iter);
         let of =
             |(connection, known): (&Arc<str>, &KnownMember)| ENTRY + connection.len() + length(known.user.as_ref());
-        self.count = self.rooms.values().map(HashMap::len).sum();
-        self.bytes = self.rooms.keys().map(room_cost).sum::<usize>() + members.map(of).sum::<usize>();
+        self.count = self.rooms.values().map(HashMap::len).sum::<usize>() + self.hidden.count();
+        let shown = self.rooms.keys().map(room_cost).sum::<usize>() + members.map(of).sum::<usize>();
+        self.bytes = shown + self.hidden.bytes();
     }
 }
 
@@ -94,6 +118,8 @@ pub(super) struct EdgeMembers(Mutex<KnownEdges>);
 pub(super) enum JoinOutcome {
     /// It is to be told of.
     Known,
+    /// No good token of its user counts.
+    Hidden,
     /// It was told over a link that does not tell of members.
     Elsewhere,
     /// There is no place for it.
@@ -110,13 +136,14 @@ impl EdgeMembers {
         let mut all = self.lock();
         let known = all.edges.entry(edge.to_owned()).or_default();
         known.round += 1;
-        (known.link, known.lost) = (Some(link), None);
+        (known.link, known.lost, known.is_told) = (Some(link), None, false);
     }
 
-    /// It has told all: those that it did not name are gone.
+    /// It has told all: those that it did not name are gone. Said again in the same round it means nothing.
     pub(super) fn told_all(&self, edge: &str, link: u64) -> Vec<(Room, Member)> {
         let mut all = self.lock();
-        let Some(known) = all.over(edge, link) else { return Vec::new() };
+        let Some(known) = all.over(edge, link).filter(|known| !known.is_told) else { return Vec::new() };
+        known.is_told = true;
         let (round, before) = (known.round, known.bytes);
         let mut gone = Vec::new();
         known.rooms.retain(|room, members| {
@@ -128,10 +155,53 @@ impl EdgeMembers {
             });
             !members.is_empty()
         });
+        known.hidden.forget_before(round);
         known.recount();
         let freed = before - known.bytes;
         all.bytes -= freed;
         gone
+    }
+
+    /// A member came of whose user no good token counts: it is known once one does. `most`: as for [`EdgeMembers::join`].
+    pub(super) fn join_hidden(&self, edge: &str, link: u64, room: &Room, member: &Member, most: usize) -> JoinOutcome {
+        let mut all = self.lock();
+        let left = most.saturating_sub(all.bytes);
+        let Some(known) = all.over(edge, link) else { return JoinOutcome::Elsewhere };
+        // Its user's token has ended a moment ago.
+        if known.shows(room, &member.connection) {
+            return JoinOutcome::Hidden;
+        }
+        let (before, added) = (known.bytes, HiddenMembers::cost_of(room, member));
+        if known.count >= MOST || added > left || known.bytes + added > MOST_BYTES {
+            return JoinOutcome::Full;
+        }
+        known.unhide(room, member);
+        known.hidden.hide(room, member, known.round);
+        (known.count, known.bytes) = (known.count + 1, known.bytes + added);
+        let now = known.bytes;
+        all.bytes = all.bytes + now - before;
+        JoinOutcome::Hidden
+    }
+
+    /// A good token of a user counts: its members that are to be told of.
+    pub(super) fn show(&self, edge: &str, link: u64, user: &Arc<str>) -> Vec<(Room, Member)> {
+        let mut all = self.lock();
+        let Some(known) = all.over(edge, link) else { return Vec::new() };
+        let (before, hidden) = (known.bytes, known.hidden.bytes());
+        let taken = known.hidden.take(user);
+        known.count -= taken.len();
+        known.bytes -= hidden - known.hidden.bytes();
+        let mut shown = Vec::new();
+        for (room, connection, round) in taken {
+            let member = Member { connection, user: Some(Arc::clone(user)) };
+            if !known.shows(&room, &member.connection) {
+                known.insert(&room, &member, round);
+                shown.push((room, member));
+            }
+        }
+        let now = known.bytes;
+        all.bytes = all.bytes + now - before;
+        shown
     }
 
     /// A member came. `most`: the bytes that the members of all edges may take.
@@ -140,6 +210,7 @@ impl EdgeMembers {
         let left = most.saturating_sub(all.bytes);
         let Some(known) = all.over(edge, link) else { return JoinOutcome::Elsewhere };
         let (round, taken) = (known.round, known.bytes);
+        known.unhide(room, member);
         let before = known.rooms.get(room).and_then(|members| members.get(&member.connection));
         // One that is known may have another user by now.
         let freed = before.map_or(0, |before| ENTRY + member.connection.len() + length(before.user.as_ref()));
@@ -147,6 +218,8 @@ impl EdgeMembers {
         let added = cost(member) + if known.rooms.contains_key(room) { 0 } else { room_cost(room) };
         let is_full = known.bytes + added > MOST_BYTES + freed || added > left + freed;
         if is_full || (is_new && known.count >= MOST) {
+            let now = known.bytes;
+            all.bytes = all.bytes + now - taken;
             return JoinOutcome::Full;
         }
         let user = member.user.clone();
@@ -166,6 +239,12 @@ impl EdgeMembers {
     pub(super) fn leave(&self, edge: &str, link: u64, room: &Room, member: &Member) -> bool {
         let mut all = self.lock();
         let Some(known) = all.over(edge, link) else { return false };
+        let before = known.bytes;
+        if known.unhide(room, member) {
+            let freed = before - known.bytes;
+            all.bytes -= freed;
+            return false;
+        }
         let Some(members) = known.rooms.get_mut(room) else { return false };
         let Some(was) = members.remove(&member.connection) else { return false };
         let mut freed = cost(&Member { connection: Arc::clone(&member.connection), user: was.user });
@@ -179,7 +258,7 @@ impl EdgeMembers {
         true
     }
 
-    /// Takes back the members of users in whose names an edge may not act any more.
+    /// Takes back the members of users in whose names an edge may not act any more, until it may again.
     pub(super) fn without(&self, edge: &str, link: u64, users: &HashSet<Arc<str>>) -> Vec<(Room, Member)> {
         let mut all = self.lock();
         let Some(known) = all.over(edge, link) else { return Vec::new() };
@@ -196,9 +275,14 @@ impl EdgeMembers {
             });
             !members.is_empty()
         });
+        for (room, member) in &gone {
+            if known.hidden.bytes() + HiddenMembers::cost_of(room, member) <= MOST_BYTES {
+                known.hidden.hide(room, member, known.round);
+            }
+        }
         known.recount();
-        let freed = before - known.bytes;
-        all.bytes -= freed;
+        let now = known.bytes;
+        all.bytes = all.bytes + now - before;
         gone
     }
 
@@ -240,95 +324,4 @@ fn members_of(known: EdgeRooms) -> Vec<(Room, Member)> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn member(connection: &str) -> Member {
-        Member { connection: connection.into(), user: None }
-    }
-
-    impl EdgeMembers {
-        fn joins(&self, edge: &str, link: u64, room: &Room, member: &Member) -> bool {
-            self.join(edge, link, room, member, usize::MAX) == JoinOutcome::Known
-        }
-
-        fn bytes(&self) -> usize {
-            let all = self.lock();
-            assert_eq!(all.edges.values().map(|known| known.bytes).sum::<usize>(), all.bytes);
-            all.bytes
-        }
-    }
-
-    #[test]
-    fn the_members_of_all_edges_have_a_bound_in_bytes() {
-        let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
-        edges.begin("e", 1);
-        edges.begin("f", 2);
-        let long = |n: u8| Member { connection: format!("c{n}").into(), user: Some("u".repeat(255).into()) };
-        let most = 3 * cost(&long(1)) + 2 * room_cost(&room);
-        let join = |edge: &str, link, n| edges.join(edge, link, &room, &long(n), most);
-        assert_eq!([join("e", 1, 1), join("e", 1, 2), join("f", 2, 1)], [JoinOutcome::Known; 3]);
-        assert_eq!((join("f", 2, 2), edges.bytes()), (JoinOutcome::Full, most));
-        assert_eq!(join("e", 1, 1), JoinOutcome::Known, "it is known already");
-        assert!(edges.leave("e", 1, &room, &long(2)));
-        assert_eq!(join("f", 2, 2), JoinOutcome::Known);
-        let short = Member { connection: "c1".into(), user: None };
-        assert!(edges.joins("e", 1, &room, &short) && edges.bytes() == most - 255);
-        assert!(edges.joins("f", 2, &room, &member("c3")));
-        assert_eq!((join("e", 1, 1), edges.bytes()), (JoinOutcome::Full, most - 255 + ENTRY + 2), "with a longer name");
-        assert!(edges.leave("f", 2, &room, &member("c3")));
-        // Whatever goes, nothing of it is left.
-        edges.begin("e", 3);
-        assert_eq!(edges.told_all("e", 3).len(), 1);
-        assert_eq!(edges.end("f", 2).len(), 2);
-        assert_eq!(edges.bytes(), 0);
-    }
-
-    #[test]
-    fn a_short_cut_takes_no_member_back() {
-        let (edges, room, now) = (EdgeMembers::default(), Room::parse("a").unwrap(), Instant::now());
-        edges.begin("e", 1);
-        assert!(edges.joins("e", 1, &room, &member("c1")) && edges.joins("e", 1, &room, &member("c2")));
-        assert!(!edges.joins("e", 2, &room, &member("c3")), "that link does not tell of members");
-        edges.lost("e", 1, now);
-        assert!(edges.sweep(now + GRACE / 2).is_empty());
-        edges.begin("e", 2);
-        edges.lost("e", 1, now);
-        assert!(edges.joins("e", 2, &room, &member("c2")));
-        let gone: Vec<_> = edges.told_all("e", 2).into_iter().map(|(_, member)| member).collect();
-        assert_eq!(gone, [member("c1")]);
-        assert!(edges.sweep(now + 2 * GRACE).is_empty());
-        edges.lost("e", 2, now);
-        assert_eq!(edges.sweep(now + GRACE), [("e".to_owned(), vec![(room, member("c2"))])]);
-        assert!(edges.sweep(now + 2 * GRACE).is_empty());
-    }
-
-    #[test]
-    fn members_go_whose_users_an_edge_may_not_act_for() {
-        let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
-        let of = |user: Option<&str>, n: u8| Member { connection: format!("c{n}").into(), user: user.map(Into::into) };
-        edges.begin("e", 1);
-        for (n, user) in [(1, Some("ann")), (2, Some("bob")), (3, None)] {
-            assert!(edges.joins("e", 1, &room, &of(user, n)));
-        }
-        let (ann, before) = (HashSet::from(["ann".into()]), edges.bytes());
-        assert!(edges.without("e", 2, &ann).is_empty(), "over another link");
-        assert_eq!(edges.without("e", 1, &ann), [(room.clone(), of(Some("ann"), 1))]);
-        assert!(edges.without("e", 1, &ann).is_empty() && edges.bytes() < before);
-        assert!(!edges.leave("e", 1, &room, &of(Some("ann"), 1)) && edges.leave("e", 1, &room, &of(None, 3)));
-        assert_eq!(edges.end("e", 1).len(), 1);
-        assert_eq!(edges.bytes(), 0);
-    }
-
-    #[test]
-    fn an_edge_that_tells_elsewhere_has_no_members_here() {
-        let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
-        edges.begin("e", 1);
-        assert!(edges.joins("e", 1, &room, &member("c1")));
-        assert!(edges.leave("e", 1, &room, &member("c1")) && !edges.leave("e", 1, &room, &member("c1")));
-        assert!(edges.joins("e", 1, &room, &member("c1")));
-        assert!(edges.end("e", 9).is_empty());
-        assert_eq!(edges.end("e", 1), [(room, member("c1"))]);
-    }
-}
+mod tests;

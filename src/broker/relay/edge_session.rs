@@ -2,7 +2,7 @@
 //!
 //! Never reads or writes the link. Bounded: rooms by [`MOST_ROOMS`] and [`MOST_ROOM_BYTES`], those of all links by what the pod's queues may
 //! hold; calls by [`LinkPlaces`], beyond which the link is not read, so that the edge waits. Always holds: what an edge asks for and does not
-//! read is not added to.
+//! read is not added to; what it says holds up no other link ([`LinkTurn`]).
 
 use std::{
     collections::HashMap,
@@ -19,6 +19,7 @@ use super::{
     home::Home,
     link_end::{CutReason, LinkEnd},
     link_places::LinkPlaces,
+    link_turn::LinkTurn,
     message::{FromEdge, FromHome, Record, message, next_record},
     rules::check_member,
 };
@@ -55,6 +56,7 @@ pub(super) struct EdgeSession {
     places: Arc<LinkPlaces>,
     /// When the edge had its last sign of life.
     alive: Instant,
+    turn: LinkTurn,
 }
 
 fn room_bytes(room: &Room) -> usize {
@@ -65,7 +67,8 @@ impl EdgeSession {
     /// Nothing yet.
     pub(super) fn new(home: Arc<Home>, link: Arc<EdgeLink>) -> Self {
         let places = LinkPlaces::new(Arc::clone(&home.answers), Arc::clone(&home.memory));
-        Self { home, link, rooms: HashMap::new(), room_bytes: 0, places, alive: Instant::now() }
+        let (rooms, alive, turn) = (HashMap::new(), Instant::now(), LinkTurn::begin());
+        Self { home, link, rooms, room_bytes: 0, places, alive, turn }
     }
 
     /// Does what a message of the edge says.
@@ -82,6 +85,7 @@ impl EdgeSession {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
             self.take(said, json.len()).await?;
+            self.turn.give_way().await;
         }
     }
 
@@ -110,10 +114,9 @@ impl EdgeSession {
             FromEdge::Ping { at } => {
                 link.queue.send(&FromHome::Pong { at, time: (link.now)() });
             }
-            FromEdge::Lead(true) => {
-                link.leads.store(true, Ordering::Relaxed);
-                home.members.begin(&link.pod, link.number);
-            }
+            // Said once more it means nothing: each beginning has all members looked through.
+            FromEdge::Lead(true) if link.leads.swap(true, Ordering::Relaxed) => {}
+            FromEdge::Lead(true) => home.members.begin(&link.pod, link.number),
             FromEdge::Lead(false) => {
                 link.leads.store(false, Ordering::Relaxed);
                 home.leave_all(&link.pod, home.members.end(&link.pod, link.number));
@@ -184,12 +187,14 @@ impl EdgeSession {
             home.metrics.refused_size.increment(1);
             return;
         }
-        if home.check_user(link, member.user.as_deref()).is_err() {
-            return;
-        }
-        match home.members.join(&link.pod, link.number, room, member, home.memory.limit()) {
+        let most = home.memory.limit();
+        let outcome = match home.check_user(link, member.user.as_deref()) {
+            Ok(()) => home.members.join(&link.pod, link.number, room, member, most),
+            Err(_) => home.members.join_hidden(&link.pod, link.number, room, member, most),
+        };
+        match outcome {
             JoinOutcome::Known => home.store.presence.join_for(&link.pod, room, member),
-            JoinOutcome::Elsewhere => {}
+            JoinOutcome::Hidden | JoinOutcome::Elsewhere => {}
             JoinOutcome::Full => home.metrics.refused_members.increment(1),
         }
     }

@@ -54,6 +54,8 @@ pub trait RelayAccess: Send + Sync {
     fn queue_bytes(&self) -> usize;
     /// The most bytes of data that one event, or one value, of an edge may have: what whatever publishes at this pod may.
     fn event_bytes(&self) -> usize;
+    /// For how long a value of an edge is kept at most: twice as long as a session of Socket.IO may be away, of which pods keep nothing longer.
+    fn longest_value(&self) -> Duration;
     /// Whether what an edge does in a user's name needs a live token of that user.
     fn wants_tokens(&self) -> bool;
     /// The user of a token; `None`: it is not good, or names none.

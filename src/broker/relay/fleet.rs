@@ -1,7 +1,7 @@
 //! Questions of the fleet, with the edges of this pod among those that are asked.
 //!
 //! Always holds: an edge is asked by the one pod over whose link it leads; an answer of an edge that another pod's question brought counts
-//! as part of this pod's, where answers can be added.
+//! as part of this pod's, where answers can be added; edges are told where edges are, and not where pods of the fleet are.
 
 use std::{
     collections::BTreeSet,
@@ -31,6 +31,11 @@ impl HomeControl {
     #[must_use]
     pub fn new(own: Arc<dyn Control>, edges: Arc<Edges>) -> Self {
         Self { own, edges, respond: OnceLock::new() }
+    }
+
+    /// Where an edge with a link to this pod says that its internal listener is, for another edge.
+    pub(super) fn address_for_edge(&self, pod: &str) -> Option<String> {
+        self.edges.address(pod)
     }
 
     /// Asks the edges, and then the other pods beside them.
@@ -86,11 +91,9 @@ impl Control for HomeControl {
         self.own.is_pod(name)
     }
 
+    // No request of this pod's clients goes where an edge says: that is for other edges to believe, within their `upstream.peers`.
     fn address<'a>(&'a self, pod: &'a str) -> Answer<'a, Option<String>> {
-        match self.edges.address(pod) {
-            Some(address) => Box::pin(std::future::ready(Ok(Some(address)))),
-            None => self.own.address(pod),
-        }
+        self.own.address(pod)
     }
 
     fn ask_others<'a>(&'a self, ask: &'a FleetQuestion, within: Duration) -> Answer<'a, FleetAnswers> {

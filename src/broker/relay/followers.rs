@@ -2,7 +2,8 @@
 //!
 //! Stands between the broker and the hub. Never waits: a link's queue takes a delivery or does not. Always holds: the broker is subscribed to
 //! a room while the hub or a link follows it; a link gets a room's deliveries from a [`Delivery::Started`] on, in the order of the log and
-//! without a hole, until its queue had no place: then from the next [`Delivery::Started`] on.
+//! without a hole, until its queue had no place: then from the next [`Delivery::Started`] on. What a link asks for is told to that link alone,
+//! and costs the broker nothing where the room is followed already: an edge that asks without end holds up no other follower.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     broker::{Broker, Deliver, Delivery},
-    model::Room,
+    model::{Position, Room},
 };
 
 /// How many locks the rooms are spread over.
@@ -36,15 +37,49 @@ struct LinkFollower {
     stands: bool,
 }
 
+impl LinkFollower {
+    /// Tells the link where the room stands. What its queue has no place for is told later: no queue grows by what others ask for.
+    fn tell(&mut self, room: &Room, position: &Position, dropped: &Counter) {
+        let started = FromHome::Started { number: self.number, position: position.clone() };
+        self.stands = message_record(&started).is_some_and(|record| self.queue.offer(record));
+        if !self.stands {
+            dropped.increment(1);
+            self.queue.fell_behind(room);
+        }
+    }
+}
+
 #[derive(Default)]
 struct RoomFollowers {
     hub: bool,
     links: SmallVec<[LinkFollower; 2]>,
+    /// Where the room stands by what was delivered. `None`: the broker was asked, and will say.
+    position: Option<Position>,
 }
 
 impl RoomFollowers {
     fn is_empty(&self) -> bool {
         !self.hub && self.links.is_empty()
+    }
+
+    /// The broker says where the room stands. Whether a follower that has all that was delivered knows that.
+    fn began(&mut self, at: &Position) -> bool {
+        let is_known = |known: &Position| known.epoch == at.epoch && known.offset >= at.offset;
+        let is_known = self.position.as_ref().is_some_and(is_known);
+        if !is_known {
+            self.position = Some(at.clone());
+        }
+        is_known
+    }
+
+    /// Notes how far a delivery brings the room.
+    fn note(&mut self, delivery: &Delivery) {
+        if let (Delivery::Event { epoch, event }, Some(known)) = (delivery, &mut self.position) {
+            known.offset = event.offset;
+            if known.epoch != *epoch {
+                known.epoch = epoch.clone();
+            }
+        }
     }
 }
 
@@ -103,16 +138,27 @@ impl Followers {
     pub fn follow(&self, room: &Room, queue: &Arc<OutQueue>, number: u32, broker: &dyn Broker) {
         let part = self.part(room);
         let _turn = part.turn();
-        {
+        let is_first = {
             let mut rooms = part.rooms();
-            let followers = rooms.entry(room.clone()).or_default();
-            match followers.links.iter_mut().find(|link| Arc::ptr_eq(&link.queue, queue)) {
-                Some(link) if link.number == number => {}
-                Some(link) => (link.number, link.stands) = (number, false),
-                None => followers.links.push(LinkFollower { queue: Arc::clone(queue), number, stands: false }),
+            let is_first = !rooms.contains_key(room);
+            let RoomFollowers { links, position, .. } = rooms.entry(room.clone()).or_default();
+            let at = links.iter().position(|link| Arc::ptr_eq(&link.queue, queue)).unwrap_or_else(|| {
+                links.push(LinkFollower { queue: Arc::clone(queue), number, stands: false });
+                links.len() - 1
+            });
+            if let Some(link) = links.get_mut(at) {
+                link.number = number;
+                match position {
+                    Some(position) => link.tell(room, position, &self.dropped),
+                    // The broker has been asked: all are told what it says.
+                    None => link.stands = false,
+                }
             }
+            is_first
+        };
+        if is_first {
+            broker.subscribe(room);
         }
-        broker.subscribe(room);
     }
 
     /// A link follows it no more under this number.
@@ -147,11 +193,20 @@ impl Followers {
         }
     }
 
-    /// Has the followers of a room told anew where it stands.
-    pub fn renew(&self, room: &Room, broker: &dyn Broker) {
+    /// Tells a link that had no place for something of a room where the room stands.
+    pub fn renew(&self, room: &Room, queue: &Arc<OutQueue>) {
+        let mut rooms = self.part(room).rooms();
+        let Some(RoomFollowers { links, position: Some(position), .. }) = rooms.get_mut(room) else { return };
+        if let Some(link) = links.iter_mut().find(|link| Arc::ptr_eq(&link.queue, queue) && !link.stands) {
+            link.tell(room, position, &self.dropped);
+        }
+    }
+
+    /// A room's log was forgotten: all followers are told where it stands now.
+    pub fn begin_anew(&self, room: &Room, broker: &dyn Broker) {
         let part = self.part(room);
         let _turn = part.turn();
-        let is_followed = part.rooms().contains_key(room);
+        let is_followed = part.rooms().get_mut(room).map(|followers| followers.position = None).is_some();
         if is_followed {
             broker.subscribe(room);
         }
@@ -162,19 +217,22 @@ impl Deliver for Followers {
     fn deliver(&self, room: &Room, delivery: Delivery) {
         let mut rooms = self.part(room).rooms();
         let Some(followers) = rooms.get_mut(room) else { return };
+        if let Delivery::Started(at) = &delivery {
+            let is_known = followers.began(at);
+            let RoomFollowers { links, position, .. } = &mut *followers;
+            let position = position.as_ref().unwrap_or(at);
+            for link in links.iter_mut().filter(|link| !(is_known && link.stands)) {
+                link.tell(room, position, &self.dropped);
+            }
+            if followers.hub {
+                self.hub.deliver(room, delivery);
+            }
+            return;
+        }
+        followers.note(&delivery);
         // Encoded by the first link that gets it.
         let mut body: Option<Option<Bytes>> = None;
         for link in &mut followers.links {
-            if let Delivery::Started(position) = &delivery {
-                let started = FromHome::Started { number: link.number, position: position.clone() };
-                link.stands = message_record(&started).is_some_and(|record| link.queue.offer(record));
-                if !link.stands {
-                    // Others may have asked for it: no link's queue grows by what they do.
-                    self.dropped.increment(1);
-                    link.queue.fell_behind(room);
-                }
-                continue;
-            }
             if !link.stands {
                 continue;
             }
@@ -197,136 +255,4 @@ impl Deliver for Followers {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use arc_swap::ArcSwap;
-
-    use super::*;
-    use crate::{
-        broker::{
-            memory::{MemoryBroker, MemoryLimits},
-            relay::{
-                message::{Record, message, next_record},
-                pod_memory::TestMemory,
-            },
-        },
-        config::Policies,
-        model::{Payload, Publication},
-    };
-
-    #[derive(Default)]
-    struct Hub(Mutex<Vec<String>>);
-
-    impl Deliver for Hub {
-        fn deliver(&self, _: &Room, delivery: Delivery) {
-            let word = match delivery {
-                Delivery::Started(position) => format!("started {}", position.offset),
-                Delivery::Event { event, .. } => format!("event {}", event.offset),
-                other => format!("{other:?}"),
-            };
-            self.0.lock().unwrap().push(word);
-        }
-    }
-
-    struct World {
-        hub: Arc<Hub>,
-        followers: Arc<Followers>,
-        broker: MemoryBroker,
-        room: Room,
-    }
-
-    impl World {
-        fn new() -> Self {
-            let hub = Arc::new(Hub::default());
-            let followers = Arc::new(Followers::new(Arc::clone(&hub) as _, Counter::noop()));
-            let policies = Arc::new(ArcSwap::from_pointee(Policies::default()));
-            let deliver: Arc<dyn Deliver> = Arc::clone(&followers) as Arc<dyn Deliver>;
-            let broker = MemoryBroker::new(MemoryLimits::default(), policies, deliver, Arc::new(|| 1_u64)).unwrap();
-            Self { hub, followers, broker, room: Room::parse("a").unwrap() }
-        }
-
-        async fn publish(&self) {
-            let payload = Payload::Binary(Bytes::from_static(&[0; 100]));
-            let publication =
-                Publication { topic: "t".into(), key: None, payload, user: None, id: None, idempotency_key: None };
-            self.broker.publish(&self.room, publication).await.unwrap();
-        }
-
-        fn hub(&self) -> Vec<String> {
-            std::mem::take(&mut *self.hub.0.lock().unwrap())
-        }
-    }
-
-    async fn sent(queue: &OutQueue) -> Vec<String> {
-        let (mut bytes, _) = queue.next().await.unwrap();
-        let mut words = Vec::new();
-        while let Some(record) = next_record(&mut bytes).unwrap() {
-            words.push(match record {
-                Record::Message(json) => match message(&json).unwrap() {
-                    FromHome::Started { number, position } => format!("{number}: started {}", position.offset),
-                    other => format!("{other:?}"),
-                },
-                Record::Delivery(number, _) => format!("{number}: event"),
-            });
-        }
-        words
-    }
-
-    #[tokio::test]
-    async fn the_hub_and_links_follow_apart() {
-        let world = World::new();
-        let queue = Arc::new(OutQueue::new(1_000_000, TestMemory::plenty()));
-        world.publish().await;
-        world.followers.follow(&world.room, &queue, 7, &world.broker);
-        world.publish().await;
-        assert_eq!(sent(&queue).await, ["7: started 1", "7: event"]);
-        assert!(world.hub().is_empty(), "the hub did not subscribe");
-        world.followers.hub_subscribes(&world.room, &world.broker);
-        world.publish().await;
-        world.followers.unfollow(&world.room, &queue, 7, &world.broker);
-        world.publish().await;
-        assert_eq!(world.hub(), ["started 2", "event 3", "event 4"]);
-        assert_eq!(sent(&queue).await, ["7: started 2", "7: event"]);
-        world.followers.hub_unsubscribes(&world.room, &world.broker);
-        world.publish().await;
-        assert!(world.hub().is_empty() && queue.bytes() == 0);
-    }
-
-    #[tokio::test]
-    async fn a_full_queue_leaves_a_hole_that_shows() {
-        let world = World::new();
-        let queue = Arc::new(OutQueue::new(400, TestMemory::plenty()));
-        world.followers.follow(&world.room, &queue, 1, &world.broker);
-        for _ in 0..10 {
-            world.publish().await;
-        }
-        let words = sent(&queue).await;
-        assert!(words.len() > 1 && words.len() < 11, "{words:?}");
-        let behind = queue.caught_up();
-        assert_eq!(behind.len(), 1);
-        for room in behind {
-            world.followers.renew(&room, &world.broker);
-        }
-        world.publish().await;
-        assert_eq!(sent(&queue).await, ["1: started 10", "1: event"]);
-    }
-
-    #[tokio::test]
-    async fn what_another_link_asks_for_does_not_fill_the_queue_of_one_that_is_not_read() {
-        let world = World::new();
-        let [slow, other] = [(); 2].map(|()| Arc::new(OutQueue::new(400, TestMemory::plenty())));
-        world.followers.follow(&world.room, &slow, 1, &world.broker);
-        for _ in 0..100 {
-            world.followers.follow(&world.room, &other, 1, &world.broker);
-            sent(&other).await;
-        }
-        assert!(slow.bytes() <= 400, "{}", slow.bytes());
-        // It is told once it reads again.
-        assert!(!sent(&slow).await.is_empty());
-        for room in slow.caught_up() {
-            world.followers.renew(&room, &world.broker);
-        }
-        world.publish().await;
-        assert_eq!(sent(&slow).await, ["1: started 0", "1: event"]);
-    }
-}
+mod tests;

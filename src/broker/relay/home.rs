@@ -189,7 +189,7 @@ impl Erasure for HomeErasure {
     fn forget_room<'a>(&'a self, room: &'a Room) -> Answer<'a, bool> {
         Box::pin(async move {
             let had = self.own.forget_room(room).await?;
-            self.followers.renew(room, &*self.broker);
+            self.followers.begin_anew(room, &*self.broker);
             Ok(had)
         })
     }
@@ -203,7 +203,7 @@ impl Erasure for HomeErasure {
         Box::pin(async move {
             let authored = self.own.forget_user(user, own).await?;
             for room in own {
-                self.followers.renew(room, &*self.broker);
+                self.followers.begin_anew(room, &*self.broker);
             }
             Ok(authored)
         })

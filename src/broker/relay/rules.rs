@@ -8,7 +8,10 @@ use std::time::Duration;
 use super::call::EdgeCall;
 use crate::{
     broker::FleetQuestion,
-    model::{DELETED, Member, Notice, Publication, Room, Signal, SignalAct, Telling, check_length, check_topic},
+    model::{
+        DELETED, IdempotencyKey, Member, Notice, Publication, PublisherSide, Room, Signal, SignalAct, Telling,
+        check_length, check_topic,
+    },
 };
 
 /// The most parts of one call: publications, acks, rooms. An edge makes several calls of more.
@@ -75,6 +78,11 @@ pub(super) fn check_publication(publication: &Publication, most: usize) -> Resul
     let key_text = idempotency_key.as_ref().map(|key| key.text());
     for (field, value) in [("key", key.as_deref()), ("id", id.as_deref()), ("idempotency_key", key_text)] {
         value.map_or(Ok(()), |value| check_length(field, value)).map_err(text)?;
+    }
+    let names_deletion = |key: &IdempotencyKey| key.side() == PublisherSide::Backend && key.text().starts_with(DELETED);
+    // Under its key nothing else is published, or the room would never hear of that deletion.
+    if **topic != *DELETED && idempotency_key.as_ref().is_some_and(names_deletion) {
+        return Err("an event has the idempotency key of what tells of a deletion".to_owned());
     }
     check_user(user.as_deref())?;
     check_data("an event", payload.len(), most)?;
@@ -250,7 +258,7 @@ mod tests {
     use super::*;
     use crate::{
         broker::AckBounds,
-        model::{Ack, Deletion, Epoch, IdempotencyKey, Payload, Position, Progress, Receipt},
+        model::{Ack, Deletion, Epoch, Payload, Position, Progress, Receipt},
     };
 
     const MOST: usize = 1_000;
@@ -285,6 +293,18 @@ mod tests {
         for publication in bad {
             assert!(check_publication(&publication, MOST).is_err(), "{publication:?}");
         }
+    }
+
+    #[test]
+    fn nothing_is_published_under_the_key_of_what_tells_of_a_deletion() {
+        let deletion = Deletion { at: Position::new(Epoch::new("e"), 7), id: None, leaves: None };
+        let told = deletion.notice(None, true);
+        assert_eq!(check_publication(&told, MOST), Ok(()), "whether an edge may say so is asked elsewhere");
+        assert!(
+            check_publication(&Publication { idempotency_key: told.idempotency_key, ..publication() }, MOST).is_err()
+        );
+        let of_client = IdempotencyKey::of_client("$deleted e 7".into());
+        assert_eq!(check_publication(&Publication { idempotency_key: Some(of_client), ..publication() }, MOST), Ok(()));
     }
 
     #[test]

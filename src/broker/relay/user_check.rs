@@ -3,7 +3,7 @@
 //! Always holds: nothing in a user's name is done, or told, before that user's token was verified with this pod's own keys; what is in no
 //! user's name needs no token. A token that is not good costs its edge a moment, so that trying many takes little of this pod.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     edge_answer::{EdgeAnswer, EdgeStanding},
@@ -28,7 +28,11 @@ impl Home {
         let shown = tokio::time::timeout(KEYS_WITHIN, self.access.user_of(token)).await.ok().flatten();
         match shown {
             Some((user, expires_at)) => {
-                if !link.users.put(user, expires_at, self.memory.limit()) {
+                if link.users.put(Arc::clone(&user), expires_at, self.memory.limit()) {
+                    for (room, member) in self.members.show(&link.pod, link.number, &user) {
+                        self.store.presence.join_for(&link.pod, &room, &member);
+                    }
+                } else {
                     self.metrics.refused_memory.increment(1);
                 }
                 // Each takes a moment, and other links wait for none that shows many.

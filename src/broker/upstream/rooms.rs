@@ -159,7 +159,8 @@ impl FollowedRooms {
         let Some((room, followed)) = table.over(index, number) else { return };
         followed.stands = true;
         followed.is_refused = false;
-        followed.known = None;
+        let is_covered = |known: &Position| known.epoch != position.epoch || known.offset <= position.offset;
+        followed.known = followed.known.take().filter(|known| !is_covered(known));
         let is_ahead = |last: &Position| last.epoch == position.epoch && last.offset > position.offset;
         let position = followed.last.take().filter(is_ahead).unwrap_or(position);
         let before = followed.tail.as_ref().map_or(0, Tail::bytes);
@@ -174,11 +175,14 @@ impl FollowedRooms {
         table.tail_bytes = table.tail_bytes + after - before;
     }
 
-    /// The home does not let this edge have a room: nothing comes of it. That is said once.
+    /// The home does not let this edge have a room: nothing comes of it, and what is here of it is answered no more. That is said once.
     pub(super) fn refused(&self, index: usize, number: u32, why: &str) {
-        if let Some((room, followed)) = self.lock().over(index, number)
-            && !std::mem::replace(&mut followed.is_refused, true)
-        {
+        let mut table = self.lock();
+        let Some((room, followed)) = table.over(index, number) else { return };
+        let is_news = !std::mem::replace(&mut followed.is_refused, true);
+        let freed = followed.tail.take().map_or(0, |tail| tail.bytes());
+        table.tail_bytes -= freed;
+        if is_news {
             let why: String = why.chars().take(SENTENCE).collect();
             tracing::warn!(%room, why, "the home refuses a room: its members get nothing");
         }

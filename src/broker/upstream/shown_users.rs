@@ -91,6 +91,8 @@ impl ShownUsers {
     fn show_due(table: &mut ShownTable, tokens: &UserTokens, now: Instant, show: impl FnMut(Token)) {
         if !table.later.is_empty() && table.may_show_all(now) {
             table.again = Some(now);
+            // It may find none of them good any more: whichever comes next is better, also one that ends sooner.
+            tokens.doubt_all();
             let later = std::mem::take(&mut table.later);
             table.show_all(later, tokens, show);
         }
@@ -150,6 +152,7 @@ mod tests {
         shown.forget("ann");
         assert_eq!(shows("ann"), ["one"]);
         assert_eq!(again(now), ["one"]);
+        assert!(!tokens.put(&"ann".into(), &Token::new("one"), Some(100), 0), "it is no other one");
         assert!(again(now).is_empty(), "not so soon");
         assert_eq!(shows("ann"), ["one"], "but where it is needed");
         assert!(later(now + AGAIN_EVERY).is_empty(), "it was shown since");

@@ -128,6 +128,11 @@ impl UserTokens {
         }
     }
 
+    /// The home's keys are others: it may find none of these good.
+    pub(super) fn doubt_all(&self) {
+        self.lock().users.values_mut().for_each(|held| held.is_doubted = true);
+    }
+
     /// A user's token, to be shown.
     pub(super) fn of(&self, user: &str) -> Option<Token> {
         let mut table = self.lock();
@@ -165,6 +170,11 @@ mod tests {
         assert_eq!(text().unwrap(), "first");
         assert!(tokens.put(&ann, &Token::new("longer"), Some(200), 0));
         assert_eq!(text().unwrap(), "longer");
+        tokens.doubt_all();
+        assert!(!tokens.put(&ann, &Token::new("longer"), Some(200), 0), "it is known");
+        assert!(tokens.put(&ann, &Token::new("by another key"), Some(150), 0));
+        assert!(!tokens.put(&ann, &Token::new("shorter"), Some(50), 0), "the next one is as good as any");
+        assert!(tokens.put(&ann, &Token::new("longer"), Some(200), 0));
         assert!(tokens.forget(199).is_empty() && text().is_some());
         assert_eq!(tokens.forget(200), [ann]);
         assert_eq!((text(), tokens.usage()), (None, (0, 0)));

@@ -135,6 +135,8 @@ async fn the_tail_answers_what_it_has_and_never_less_than_was_published() {
     assert_eq!(world.since(1), Some(vec![2, 3, 4, 5]));
     world.rooms.published(&world.room, &position(6));
     assert_eq!(world.since(3), None, "the answer to the publish was here first");
+    world.rooms.started(0, 1, position(5));
+    assert_eq!(world.since(3), None, "the home read that before");
     world.event(0, 1, "e", 6);
     assert_eq!(world.since(4), Some(vec![5, 6]));
     world.rooms.drop_tail(&world.room);
@@ -159,6 +161,21 @@ async fn what_may_be_deleted_is_not_answered_from_the_tail() {
     assert_eq!(world.since(3), None);
     world.rooms.was_read(&world.room, &read, world.rooms.deletion(&world.room));
     assert_eq!(world.since(3), Some(vec![4, 5, 6]));
+}
+
+#[tokio::test]
+async fn what_is_here_of_a_refused_room_is_answered_no_more() {
+    let (world, link) = (World::new(1 << 20), home_link("a"));
+    world.subscribe();
+    world.rooms.link_up(0, &link);
+    world.rooms.started(0, 1, position(2));
+    (3..=5).for_each(|offset| world.event(0, 1, "e", offset));
+    assert_eq!(world.since(3), Some(vec![4, 5]));
+    world.rooms.refused(0, 1, "its pattern was taken away");
+    assert_eq!((world.since(3), world.since(5), world.rooms.usage()), (None, None, (1, 0)));
+    world.rooms.started(0, 1, position(7));
+    world.event(0, 1, "e", 8);
+    assert_eq!((world.since(7), world.since(3)), (Some(vec![8]), None));
 }
 
 #[tokio::test]

@@ -1,0 +1,140 @@
+//! Which members of edges are to be told of, and what all of them take.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn member(connection: &str) -> Member {
+    Member { connection: connection.into(), user: None }
+}
+
+impl EdgeMembers {
+    fn joins(&self, edge: &str, link: u64, room: &Room, member: &Member) -> bool {
+        self.join(edge, link, room, member, usize::MAX) == JoinOutcome::Known
+    }
+
+    fn bytes(&self) -> usize {
+        let all = self.lock();
+        assert_eq!(all.edges.values().map(|known| known.bytes).sum::<usize>(), all.bytes);
+        all.bytes
+    }
+}
+
+#[test]
+fn the_members_of_all_edges_have_a_bound_in_bytes() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    edges.begin("e", 1);
+    edges.begin("f", 2);
+    let long = |n: u8| Member { connection: format!("c{n}").into(), user: Some("u".repeat(255).into()) };
+    let most = 3 * cost(&long(1)) + 2 * room_cost(&room);
+    let join = |edge: &str, link, n| edges.join(edge, link, &room, &long(n), most);
+    assert_eq!([join("e", 1, 1), join("e", 1, 2), join("f", 2, 1)], [JoinOutcome::Known; 3]);
+    assert_eq!((join("f", 2, 2), edges.bytes()), (JoinOutcome::Full, most));
+    assert_eq!(join("e", 1, 1), JoinOutcome::Known, "it is known already");
+    assert!(edges.leave("e", 1, &room, &long(2)));
+    assert_eq!(join("f", 2, 2), JoinOutcome::Known);
+    let short = Member { connection: "c1".into(), user: None };
+    assert!(edges.joins("e", 1, &room, &short) && edges.bytes() == most - 255);
+    assert!(edges.joins("f", 2, &room, &member("c3")));
+    assert_eq!((join("e", 1, 1), edges.bytes()), (JoinOutcome::Full, most - 255 + ENTRY + 2), "with a longer name");
+    assert!(edges.leave("f", 2, &room, &member("c3")));
+    // Whatever goes, nothing of it is left.
+    edges.begin("e", 3);
+    assert_eq!(edges.told_all("e", 3).len(), 1);
+    assert_eq!(edges.end("f", 2).len(), 2);
+    assert_eq!(edges.bytes(), 0);
+}
+
+#[test]
+fn a_short_cut_takes_no_member_back() {
+    let (edges, room, now) = (EdgeMembers::default(), Room::parse("a").unwrap(), Instant::now());
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &member("c1")) && edges.joins("e", 1, &room, &member("c2")));
+    assert!(!edges.joins("e", 2, &room, &member("c3")), "that link does not tell of members");
+    edges.lost("e", 1, now);
+    assert!(edges.sweep(now + GRACE / 2).is_empty());
+    edges.begin("e", 2);
+    edges.lost("e", 1, now);
+    assert!(edges.joins("e", 2, &room, &member("c2")));
+    let gone: Vec<_> = edges.told_all("e", 2).into_iter().map(|(_, member)| member).collect();
+    assert_eq!(gone, [member("c1")]);
+    assert!(edges.sweep(now + 2 * GRACE).is_empty());
+    edges.lost("e", 2, now);
+    assert_eq!(edges.sweep(now + GRACE), [("e".to_owned(), vec![(room, member("c2"))])]);
+    assert!(edges.sweep(now + 2 * GRACE).is_empty());
+}
+
+#[test]
+fn members_go_whose_users_an_edge_may_not_act_for() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |user: Option<&str>, n: u8| Member { connection: format!("c{n}").into(), user: user.map(Into::into) };
+    edges.begin("e", 1);
+    for (n, user) in [(1, Some("ann")), (2, Some("bob")), (3, None)] {
+        assert!(edges.joins("e", 1, &room, &of(user, n)));
+    }
+    let (ann, before) = (HashSet::from(["ann".into()]), edges.bytes());
+    assert!(edges.without("e", 2, &ann).is_empty(), "over another link");
+    assert_eq!(edges.without("e", 1, &ann), [(room.clone(), of(Some("ann"), 1))]);
+    assert!(edges.without("e", 1, &ann).is_empty() && edges.bytes() <= before + room.as_str().len());
+    assert!(!edges.leave("e", 1, &room, &of(Some("ann"), 1)) && edges.leave("e", 1, &room, &of(None, 3)));
+    assert_eq!(edges.end("e", 1).len(), 1);
+    assert_eq!(edges.bytes(), 0);
+}
+
+#[test]
+fn members_come_back_with_a_good_token_of_their_user() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |user: &str, n: u8| Member { connection: format!("c{n}").into(), user: Some(user.into()) };
+    let ann: Arc<str> = "ann".into();
+    let hides = |n: u8, most| edges.join_hidden("e", 1, &room, &of("ann", n), most);
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &of("ann", 1)) && edges.joins("e", 1, &room, &of("bob", 2)));
+    assert_eq!(edges.without("e", 1, &HashSet::from([Arc::clone(&ann)])), [(room.clone(), of("ann", 1))]);
+    // Some that it tells of before it shows the next token, one of them twice, one that goes again.
+    let before = edges.bytes();
+    assert_eq!([hides(3, usize::MAX), hides(3, usize::MAX), hides(4, usize::MAX)], [JoinOutcome::Hidden; 3]);
+    assert!(!edges.leave("e", 1, &room, &of("ann", 4)), "no list has it");
+    assert_eq!(
+        (edges.bytes() - before, hides(5, 0)),
+        (HiddenMembers::cost_of(&room, &of("ann", 3)), JoinOutcome::Full)
+    );
+    assert_eq!(edges.join_hidden("e", 2, &room, &of("ann", 6), usize::MAX), JoinOutcome::Elsewhere);
+    assert!(edges.show("e", 2, &ann).is_empty() && edges.show("e", 1, &"carol".into()).is_empty());
+    let mut shown: Vec<_> = edges.show("e", 1, &ann).into_iter().map(|(_, member)| member.connection).collect();
+    shown.sort();
+    assert_eq!(shown, ["c1".into(), "c3".into()] as [Arc<str>; 2]);
+    assert!(edges.show("e", 1, &ann).is_empty() && edges.leave("e", 1, &room, &of("ann", 3)));
+    // One that is shown stays so until it is looked whose tokens have ended.
+    assert_eq!(hides(1, usize::MAX), JoinOutcome::Hidden);
+    assert!(edges.show("e", 1, &ann).is_empty());
+    // Those that a new round does not name are gone, hidden or not.
+    assert_eq!(hides(7, usize::MAX), JoinOutcome::Hidden);
+    edges.begin("e", 1);
+    assert_eq!(edges.told_all("e", 1).len(), 2);
+    assert_eq!((edges.bytes(), edges.show("e", 1, &ann).len()), (0, 0));
+}
+
+#[test]
+fn members_are_looked_through_once_a_round() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &member("c1")));
+    edges.begin("e", 2);
+    assert_eq!(edges.told_all("e", 2), [(room.clone(), member("c1"))]);
+    assert!(edges.joins("e", 2, &room, &member("c2")));
+    // Of what would be gone if it were looked for.
+    edges.lock().edges.get_mut("e").unwrap().round += 1;
+    assert!(edges.told_all("e", 2).is_empty());
+    edges.begin("e", 2);
+    assert_eq!(edges.told_all("e", 2), [(room, member("c2"))]);
+}
+
+#[test]
+fn an_edge_that_tells_elsewhere_has_no_members_here() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &member("c1")));
+    assert!(edges.leave("e", 1, &room, &member("c1")) && !edges.leave("e", 1, &room, &member("c1")));
+    assert!(edges.joins("e", 1, &room, &member("c1")));
+    assert!(edges.end("e", 9).is_empty());
+    assert_eq!(edges.end("e", 1), [(room, member("c1"))]);
+}
