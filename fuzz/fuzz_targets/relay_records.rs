@@ -29,6 +29,8 @@ fuzz_target!(|data: &[u8]| {
                 let again = decode(&written).expect("what was written can be read");
                 assert_eq!(format!("{again:?}"), format!("{delivery:?}"));
             }
+            // The inflater has a target of its own.
+            Record::Packed(_) => {}
             Record::Message(json) => {
                 comes_back!(FromEdge, &json);
                 comes_back!(FromHome, &json);

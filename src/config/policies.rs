@@ -1,6 +1,10 @@
 //! Which policy a room has: the first whose pattern matches the room's name, else the default.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use globset::{Glob, GlobMatcher};
 
@@ -50,6 +54,18 @@ impl Policies {
     pub fn pattern_of(&self, room: &Room) -> &str {
         let mut patterns = self.matched.iter().flat_map(|(patterns, _)| patterns);
         patterns.find(|p| p.is_match(room.as_str())).map_or("default_policy", |p| p.glob().glob())
+    }
+
+    /// Another number once other rooms may share a window with others.
+    #[must_use]
+    pub fn windows(&self) -> u64 {
+        let mut state = DefaultHasher::new();
+        for (patterns, policy) in &self.matched {
+            patterns.iter().for_each(|pattern| pattern.glob().glob().hash(&mut state));
+            policy.shares_window().hash(&mut state);
+        }
+        self.default.shares_window().hash(&mut state);
+        state.finish()
     }
 
     /// Whether there is such a policy.

@@ -36,6 +36,10 @@ section! {
         /// Where clients may connect, each with its region: what `GET /edges` lists, on the public listeners of this pod too. Give it to
         /// the home and its edges; a client that asks any of them takes the one that answers first.
         edges: Vec<EdgeAddress> = Vec::new(), List(EdgeAddressKind), live;
+        /// Whether events are compressed on their way to edges, each behind those before it on the link: of rooms whose policies leave
+        /// `shared_window` on and say a size in `compress_from`. The lengths of what crosses then tell whatever sees the network, and can
+        /// publish to any of these rooms, whether their text was said in another one a moment ago. The links of edges begin anew when it changes.
+        compress: bool = false, Switch, live;
         /// The most bytes that wait for one edge. What has no place is dropped, and the edge reads it from the log.
         queue: usize = 16 * MIB, Bytes(64 * KIB..=GIB), restart;
     }
@@ -60,6 +64,8 @@ pub struct Relay {
     pub orders: bool,
     /// Where clients may connect.
     pub edges: Vec<EdgeAddress>,
+    /// Whether events are compressed for them.
+    pub compress: bool,
     /// The most bytes that wait for one.
     pub queue: usize,
 }
@@ -104,6 +110,7 @@ impl RelaySettings {
             verify_users,
             orders: self.orders,
             edges: self.edges.clone(),
+            compress: self.compress,
             queue: self.queue,
         }
     }

@@ -10,6 +10,8 @@ pub struct RelayMetrics {
     edges: Gauge,
     /// Bytes of records to edges.
     pub bytes_out: Counter,
+    /// Bytes that compression saved on the way to edges.
+    pub saved: Counter,
     /// Bytes of records from edges.
     pub bytes_in: Counter,
     /// Deliveries that a link's queue had no place for.
@@ -76,6 +78,7 @@ impl Default for RelayMetrics {
             edges: gauge!("roomcast_relay_edges"),
             bytes_out: bytes("out"),
             bytes_in: bytes("in"),
+            saved: counter!("roomcast_relay_saved_bytes_total"),
             dropped: counter!("roomcast_relay_dropped_total"),
             calls: counter!("roomcast_relay_calls_total"),
             refused_key: refused("key"),
@@ -105,6 +108,7 @@ impl Default for RelayMetrics {
 pub const RELAY_DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_relay_edges", "Links of edges to this pod."),
     ("roomcast_relay_bytes_total", "Bytes between this pod and its edges, below TLS, by direction: in, out."),
+    ("roomcast_relay_saved_bytes_total", "Bytes that compression saved on the way to edges (`relay.compress`)."),
     (
         "roomcast_relay_dropped_total",
         "Deliveries that the queue of an edge's link had no place for: the edge reads them from the log.",

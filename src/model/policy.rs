@@ -232,6 +232,12 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// Whether a frame may be compressed behind others of other rooms, where that is switched on.
+    #[must_use]
+    pub fn shares_window(&self) -> bool {
+        self.shared_window && self.compress_from.is_some()
+    }
+
     /// Whether an event stays somewhere once it was delivered: in the log, or as a retained value.
     #[must_use]
     pub fn keeps_events(&self) -> bool {

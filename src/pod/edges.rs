@@ -92,6 +92,14 @@ impl RelayAccess for EdgeAccess {
         recovery.map_or(SHORT_VALUE, |recovery| SHORT_VALUE.max(2 * recovery))
     }
 
+    fn compresses(&self) -> Option<u64> {
+        self.0.config.load().relay.compress.then(|| self.0.policies.load().windows())
+    }
+
+    fn shares_window(&self, room: &Room) -> bool {
+        self.0.policy(room).shares_window()
+    }
+
     fn wants_tokens(&self) -> bool {
         self.0.config.load().relay.verify_users
     }

@@ -74,13 +74,13 @@ async fn says(pod: &Pod, wanted: &str) {
 }
 
 /// A client that keeps its position in each room, and fails at a hole, a repetition or a gap.
-struct Walker {
+pub struct Walker {
     client: Client,
     at: HashMap<String, (Value, u64)>,
 }
 
 impl Walker {
-    async fn enter(pod: &Pod, rooms: &[String]) -> Self {
+    pub async fn enter(pod: &Pod, rooms: &[String]) -> Self {
         let mut walker = Self { client: Client::connect(pod.addresses().plain[0]).await, at: HashMap::new() };
         for room in rooms {
             let joined = walker.asked(json!({"type": "subscribe", "room": room})).await;
@@ -136,7 +136,7 @@ impl Walker {
     }
 
     /// Reads up to each room's event with that offset.
-    async fn reads_up_to(&mut self, offset: u64) {
+    pub async fn reads_up_to(&mut self, offset: u64) {
         while self.at.values().any(|(_, at)| *at < offset) {
             let said = self.message().await;
             self.take(&said);
@@ -150,7 +150,7 @@ fn rooms(count: usize) -> Vec<String> {
 }
 
 /// Publishes the event with that offset, whose data it is, in each room.
-async fn publish_each(pod: &Pod, rooms: &[String], offset: u64) {
+pub async fn publish_each(pod: &Pod, rooms: &[String], offset: u64) {
     for room in rooms {
         assert_eq!(publish(pod, room, "t", &offset.to_string()).await.offset, offset);
     }

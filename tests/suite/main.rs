@@ -17,6 +17,7 @@ mod deletion;
 mod dialects;
 mod edge_tree;
 mod edge_users;
+mod edge_windows;
 mod edges;
 mod erasure;
 mod faults;

@@ -39,7 +39,7 @@ pub fn delivery(number: u32, body: &[u8]) -> Vec<u8> {
     [&length.to_be_bytes()[..], &[1], &number.to_be_bytes(), body].concat()
 }
 
-/// The messages of a WebSocket message; of a delivery `{"delivery": NUMBER}`.
+/// The messages of a WebSocket message; of a delivery `{"delivery": NUMBER}`, of compressed ones `{"packed": BYTES}`.
 fn messages(bytes: &[u8]) -> Vec<Value> {
     let (mut rest, mut found) = (bytes, Vec::new());
     while !rest.is_empty() {
@@ -47,6 +47,7 @@ fn messages(bytes: &[u8]) -> Vec<Value> {
         let (one, next) = rest[4..].split_at(length);
         found.push(match one[0] {
             0 => serde_json::from_slice(&one[1..]).unwrap(),
+            2 => json!({"packed": one.len() - 1}),
             _ => json!({"delivery": u32::from_be_bytes(one[1..5].try_into().unwrap())}),
         });
         rest = next;

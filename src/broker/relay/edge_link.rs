@@ -35,7 +35,7 @@ use super::{
     link_end::{CutReason, LinkEnd},
     link_packer::LinkPacker,
     message::{FromEdge, FromHome, Record, VERSION, check_pod, message, next_record},
-    out_queue::OutQueue,
+    out_queue::{OutQueue, QueuePart},
     pod_memory::OnAccount,
     taking_pace::TakingPace,
     user_check::tell_over,
@@ -154,8 +154,10 @@ where
 {
     let mut first = next_binary(reads).await.map_err(|end| end.why)?;
     let Ok(Some(Record::Message(json))) = next_record(&mut first) else { return Err("no hello came".to_owned()) };
-    let (version, pod, secret, address) = match message(&json) {
-        Ok(FromEdge::Hello { version, pod, secret, address, .. }) => (version, pod, secret, address),
+    let (version, pod, secret, address, inflates) = match message(&json) {
+        Ok(FromEdge::Hello { version, pod, secret, address, inflates, .. }) => {
+            (version, pod, secret, address, inflates)
+        }
         Ok(_) => return Err("no hello came".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
@@ -188,7 +190,8 @@ where
         home.metrics.refused_memory.increment(1);
         return Err("this home is short of memory: come back later".to_owned());
     }
-    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret }, address })
+    let packs = inflates && home.access.compresses().is_some();
+    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret }, address, packs })
 }
 
 /// The next binary message.
@@ -238,7 +241,11 @@ async fn write<S>(home: &Home, link: &EdgeLink, writes: &mut SplitSink<WebSocket
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    while let Some((bytes, _held)) = link.queue.next().await {
+    let mut packer = LinkPacker::new(Arc::clone(&home.edges.packer_bytes), Arc::clone(&home.memory));
+    while let Some(QueuePart { bytes, shares, held: _held }) = link.queue.next_part().await {
+        let plain = bytes.len();
+        let bytes = if shares { packer.pack(bytes) } else { bytes };
+        home.metrics.saved.increment(plain.saturating_sub(bytes.len()) as u64);
         home.metrics.bytes_out.increment(bytes.len() as u64);
         link.account.went(bytes.len());
         match timeout(STUCK, writes.send(Message::Binary(bytes))).await {
@@ -263,6 +270,7 @@ fn renew_caught_up(home: &Home, link: &EdgeLink) {
 /// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those. Or until it is too slow.
 async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
     let (rooms, wants_tokens, mut keys) = (home.access.rooms(), home.access.wants_tokens(), home.access.keys());
+    let compresses = home.access.compresses();
     let mut pace = TakingPace::new(TAKES_WITHIN.as_millis() as usize / LOOK_EVERY.as_millis() as usize);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -274,6 +282,9 @@ async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
         }
         if home.access.wants_tokens() != wants_tokens {
             return LinkEnd::of("`relay.verify_users` has changed");
+        }
+        if home.access.compresses() != compresses {
+            return LinkEnd::of("`relay.compress` has changed, or which rooms share a window");
         }
         if pace.is_too_slow(&link.queue) {
             return LinkEnd::cut(CutReason::Slow, format!("it has not taken what it was told {TAKES_WITHIN:?} ago"));

@@ -77,7 +77,9 @@ impl EdgeSession {
         loop {
             let json = match next_record(&mut bytes).map_err(|error| words(error.to_string()))? {
                 None => return Ok(()),
-                Some(Record::Delivery(..)) => return Err(words("an edge delivers nothing".to_owned())),
+                Some(Record::Delivery(..) | Record::Packed(_)) => {
+                    return Err(words("an edge delivers nothing".to_owned()));
+                }
                 Some(Record::Message(json)) => json,
             };
             let said = message(&json).map_err(|error| words(error.to_string()))?;
@@ -169,7 +171,8 @@ impl EdgeSession {
                 link.account.follows(rooms.len());
             }
         }
-        home.followers.follow(&room, &link.queue, number, &*home.store.broker);
+        let shares = link.packs && home.access.shares_window(&room);
+        home.followers.follow(&room, &link.queue, (number, shares), &*home.store.broker);
         Ok(())
     }
 

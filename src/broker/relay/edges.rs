@@ -56,6 +56,10 @@ pub trait RelayAccess: Send + Sync {
     fn event_bytes(&self) -> usize;
     /// For how long a value of an edge is kept at most: twice as long as a session of Socket.IO may be away, of which pods keep nothing longer.
     fn longest_value(&self) -> Duration;
+    /// Whether events are compressed for edges that inflate; `Some`: with which state of the policies that say of which rooms.
+    fn compresses(&self) -> Option<u64>;
+    /// Whether a room's events may be compressed behind those of other rooms.
+    fn shares_window(&self, room: &Room) -> bool;
     /// Whether what an edge does in a user's name needs a live token of that user.
     fn wants_tokens(&self) -> bool;
     /// The user of a token; `None`: it is not good, or names none.
@@ -74,6 +78,8 @@ pub(super) struct EdgeHello {
     pub(super) holder: LinkHolder,
     /// Where other edges find its internal listener.
     pub(super) address: Option<String>,
+    /// Whether it gets events compressed.
+    pub(super) packs: bool,
 }
 
 /// A question that an edge has not answered yet.
@@ -90,6 +96,8 @@ pub(super) struct EdgeLink {
     pub(super) pod: String,
     /// Where other edges find its internal listener.
     address: Option<String>,
+    /// Whether events go to it compressed.
+    pub(super) packs: bool,
     /// What it carried.
     pub(super) account: EdgeAccount,
     /// What is to be sent.
@@ -161,6 +169,8 @@ pub struct Edges {
     pub(super) room_bytes: AtomicUsize,
     /// The bytes that the users take whose tokens all links have shown.
     user_bytes: Arc<AtomicUsize>,
+    /// The bytes that the deflaters of all links take.
+    pub(super) packer_bytes: Arc<AtomicUsize>,
 }
 
 impl Edges {
@@ -175,7 +185,7 @@ impl Edges {
         queue: Arc<OutQueue>,
         now: fn() -> UnixMillis,
     ) -> Result<Arc<EdgeLink>, LinkRefusal> {
-        let EdgeHello { pod, holder, address } = hello;
+        let EdgeHello { pod, holder, address, packs } = hello;
         let mut links = self.lock();
         if links.by_number.len() >= MOST_LINKS {
             return Err(LinkRefusal::Full);
@@ -188,6 +198,7 @@ impl Edges {
             number,
             pod,
             address,
+            packs,
             account: EdgeAccount::begin(),
             queue,
             users: VouchedUsers::new(Arc::clone(&self.user_bytes)),
@@ -270,7 +281,7 @@ mod tests {
 
     fn open(edges: &Edges, secret: &str) -> Result<Arc<EdgeLink>, LinkRefusal> {
         let holder = LinkHolder { authorization: b"key".to_vec(), secret: secret.to_owned() };
-        edges.open(EdgeHello { pod: "e".to_owned(), holder, address: None }, queue(), || 0)
+        edges.open(EdgeHello { pod: "e".to_owned(), holder, address: None, packs: false }, queue(), || 0)
     }
 
     #[test]

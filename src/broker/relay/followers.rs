@@ -33,6 +33,8 @@ struct LinkFollower {
     queue: Arc<OutQueue>,
     /// The number that the edge gave the room.
     number: u32,
+    /// Whether the room's events may be compressed behind others.
+    shares: bool,
     /// Whether it was told where the room stands, and nothing was refused since.
     stands: bool,
 }
@@ -134,8 +136,9 @@ impl Followers {
         self.end(room, broker, |followers| followers.hub = false);
     }
 
-    /// A link follows a room, under a number. Repeating it has the link told anew where the room stands.
-    pub fn follow(&self, room: &Room, queue: &Arc<OutQueue>, number: u32, broker: &dyn Broker) {
+    /// A link follows a room, under a number; `shares`: whether its events may be compressed behind others. Repeating it has the link told anew
+    /// where the room stands.
+    pub fn follow(&self, room: &Room, queue: &Arc<OutQueue>, (number, shares): (u32, bool), broker: &dyn Broker) {
         let part = self.part(room);
         let _turn = part.turn();
         let is_first = {
@@ -143,11 +146,11 @@ impl Followers {
             let is_first = !rooms.contains_key(room);
             let RoomFollowers { links, position, .. } = rooms.entry(room.clone()).or_default();
             let at = links.iter().position(|link| Arc::ptr_eq(&link.queue, queue)).unwrap_or_else(|| {
-                links.push(LinkFollower { queue: Arc::clone(queue), number, stands: false });
+                links.push(LinkFollower { queue: Arc::clone(queue), number, shares, stands: false });
                 links.len() - 1
             });
             if let Some(link) = links.get_mut(at) {
-                link.number = number;
+                (link.number, link.shares) = (number, shares);
                 match position {
                     Some(position) => link.tell(room, position, &self.dropped),
                     // The broker has been asked: all are told what it says.
@@ -238,10 +241,11 @@ impl Deliver for Followers {
             }
             let body = body.get_or_insert_with(|| encode(&delivery));
             let record = body.as_ref().and_then(|body| delivery_record(link.number, body));
-            if !record.is_some_and(|record| link.queue.offer(record)) {
+            let is_event = matches!(delivery, Delivery::Event { .. });
+            if !record.is_some_and(|record| link.queue.offer_to(record, is_event && link.shares)) {
                 self.dropped.increment(1);
                 // What is in no log comes at most once.
-                if matches!(delivery, Delivery::Event { .. }) {
+                if is_event {
                     link.stands = false;
                     link.queue.fell_behind(room);
                 }

@@ -5,8 +5,10 @@
 //! | bytes | what |
 //! | --- | --- |
 //! | 4 | how many bytes follow, most significant first |
-//! | 1 | `0`: a message in JSON; `1`: a delivery |
-//! | rest | the JSON; or the 4 bytes of the number that the edge gave the room, and the delivery (`delivered`) |
+//! | 1 | `0`: a message in JSON; `1`: a delivery; `2`: deliveries, compressed |
+//! | rest | the JSON; or the 4 bytes of the number that the edge gave the room, and the delivery (`delivered`); or records of deliveries, behind the compressed ones before them as one stream of deflate (RFC 1951), without the end of each flush (RFC 7692 section 7.2.1) |
+//!
+//! A home compresses for an edge that says that it inflates, and an edge never does: what it says has tokens in it.
 //!
 //! What does not follow this is refused, and ends the link.
 
@@ -26,6 +28,7 @@ pub const VERSION: u32 = 2;
 
 const JSON: u8 = 0;
 const DELIVERY: u8 = 1;
+const PACKED: u8 = 2;
 
 /// What an edge says.
 #[derive(Debug, serde::Serialize, serde::Deserialize)]
@@ -45,6 +48,9 @@ pub enum FromEdge {
         /// Where other edges find its internal listener, as `HOST:PORT`.
         #[serde(default)]
         address: Option<String>,
+        /// Whether it reads compressed deliveries.
+        #[serde(default)]
+        inflates: bool,
     },
     /// Deliver a room, under this number. Repeating it has the home say again where the room stands.
     Follow {
@@ -171,6 +177,8 @@ pub enum Record {
     Message(Bytes),
     /// A delivery of the room with that number.
     Delivery(u32, Bytes),
+    /// Deliveries, compressed.
+    Packed(Bytes),
 }
 
 /// Why bytes are no records of this version.
@@ -182,6 +190,9 @@ pub enum RecordError {
     /// Their kind is unknown.
     #[error("a record of the link is of an unknown kind ({0}): the other pod is of another version")]
     Kind(u8),
+    /// What is compressed does not come out, or is more than is ever compressed.
+    #[error("what the other pod has compressed cannot be read")]
+    Packed,
     /// The JSON is not a message of this version.
     #[error("a message of the link cannot be read ({0}): the other pod is of another version")]
     Message(#[from] serde_json::Error),
@@ -203,6 +214,17 @@ pub fn delivery_record(number: u32, body: &[u8]) -> Option<Bytes> {
     out.put_u32(number);
     out.extend_from_slice(body);
     finish(out)
+}
+
+/// The record of compressed deliveries.
+#[must_use]
+pub fn packed_record(packed: &[u8]) -> Bytes {
+    let mut out = Vec::with_capacity(5 + packed.len());
+    // Far below 4 GiB: it is smaller than what it holds.
+    out.put_u32(packed.len() as u32 + 1);
+    out.put_u8(PACKED);
+    out.extend_from_slice(packed);
+    out.into()
 }
 
 fn finish(mut out: Vec<u8>) -> Option<Bytes> {
@@ -235,6 +257,7 @@ pub fn next_record(bytes: &mut Bytes) -> Result<Option<Record>, RecordError> {
             Ok(Some(Record::Delivery(number, record)))
         }
         DELIVERY => Err(RecordError::Length),
+        PACKED => Ok(Some(Record::Packed(record))),
         kind => Err(RecordError::Kind(kind)),
     }
 }

@@ -28,6 +28,7 @@ mod hidden_members;
 mod home;
 mod home_presence;
 mod link_end;
+mod link_packer;
 mod link_places;
 mod link_turn;
 mod member_claims;
@@ -60,6 +61,9 @@ pub const MAX_HOPS: usize = 4;
 
 /// The largest record of the link: an answer with a part of a log is the largest there is.
 pub const MAX_RECORD: usize = 40 * 1024 * 1024;
+
+/// The most bytes of events that are compressed together, and that a compressed record comes to.
+pub const MOST_PACKED: usize = 64 * 1024;
 
 /// The most bytes that records are put together to.
 pub const MAX_TOGETHER: usize = 256 * 1024;

@@ -13,15 +13,31 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
-    MAX_TOGETHER,
+    MAX_TOGETHER, MOST_PACKED,
     message::message_record,
     pod_memory::{OnAccount, PodMemory},
 };
 use crate::model::Room;
 
+/// A record, and whether it may be compressed behind others.
+struct WaitingRecord {
+    bytes: Bytes,
+    shares: bool,
+}
+
+/// What is sent together.
+pub struct QueuePart {
+    /// The records.
+    pub bytes: Bytes,
+    /// Whether they may be compressed behind others.
+    pub shares: bool,
+    /// They are on the account until this is dropped.
+    pub held: OnAccount,
+}
+
 #[derive(Default)]
 struct WaitingRecords {
-    records: VecDeque<Bytes>,
+    records: VecDeque<WaitingRecord>,
     bytes: usize,
     /// Rooms of which a delivery found no place.
     behind: HashSet<Room>,
@@ -57,22 +73,28 @@ impl OutQueue {
         if self.memory.is_spent() { self.limit / 8 } else { self.limit }
     }
 
-    fn put(&self, waiting: &mut WaitingRecords, record: Bytes) {
-        self.memory.take(record.len());
-        waiting.bytes += record.len();
-        waiting.told += record.len() as u64;
-        waiting.records.push_back(record);
+    fn put(&self, waiting: &mut WaitingRecords, bytes: Bytes, shares: bool) {
+        self.memory.take(bytes.len());
+        waiting.bytes += bytes.len();
+        waiting.told += bytes.len() as u64;
+        waiting.records.push_back(WaitingRecord { bytes, shares });
         self.ready.notify_one();
     }
 
     /// Takes a record that may be dropped. `false`: there is no place for it.
     #[must_use]
     pub fn offer(&self, record: Bytes) -> bool {
+        self.offer_to(record, false)
+    }
+
+    /// The same. `shares`: whether it may be compressed behind others.
+    #[must_use]
+    pub fn offer_to(&self, record: Bytes, shares: bool) -> bool {
         let limit = self.limit_now();
         let mut waiting = self.lock();
         let fits = !waiting.closed && waiting.bytes + record.len() <= limit;
         if fits {
-            self.put(&mut waiting, record);
+            self.put(&mut waiting, record, shares);
         } else {
             waiting.refused += 1;
         }
@@ -99,7 +121,7 @@ impl OutQueue {
     pub fn send_record(&self, record: Bytes) {
         let mut waiting = self.lock();
         if !waiting.closed {
-            self.put(&mut waiting, record);
+            self.put(&mut waiting, record, false);
         }
     }
 
@@ -163,13 +185,18 @@ impl OutQueue {
     /// Waits for records, and takes as many together as one message of the link should hold; they are on the account until the other value
     /// is dropped. `None`: the queue is closed.
     pub async fn next(&self) -> Option<(Bytes, OnAccount)> {
+        self.next_part().await.map(|part| (part.bytes, part.held))
+    }
+
+    /// The same, and whether what it takes may be compressed behind others.
+    pub async fn next_part(&self) -> Option<QueuePart> {
         loop {
             {
                 let mut waiting = self.lock();
-                if let Some(together) = together(&mut waiting) {
-                    waiting.taken += together.len() as u64;
-                    let held = OnAccount::of_taken(&self.memory, together.len());
-                    return Some((together, held));
+                if let Some(WaitingRecord { bytes, shares }) = together(&mut waiting) {
+                    waiting.taken += bytes.len() as u64;
+                    let held = OnAccount::of_taken(&self.memory, bytes.len());
+                    return Some(QueuePart { bytes, shares, held });
                 }
                 if waiting.closed {
                     return None;
@@ -186,22 +213,23 @@ impl Drop for OutQueue {
     }
 }
 
-fn together(waiting: &mut WaitingRecords) -> Option<Bytes> {
+fn together(waiting: &mut WaitingRecords) -> Option<WaitingRecord> {
     let first = waiting.records.pop_front()?;
-    waiting.bytes -= first.len();
+    waiting.bytes -= first.bytes.len();
+    let (shares, most) = (first.shares, if first.shares { MOST_PACKED } else { MAX_TOGETHER });
     let next_fits = |waiting: &WaitingRecords, so_far: usize| {
-        waiting.records.front().is_some_and(|next| so_far + next.len() <= MAX_TOGETHER)
+        waiting.records.front().is_some_and(|next| next.shares == shares && so_far + next.bytes.len() <= most)
     };
-    if !next_fits(waiting, first.len()) {
+    if !next_fits(waiting, first.bytes.len()) {
         return Some(first);
     }
-    let mut out = Vec::from(first);
+    let mut out = Vec::from(first.bytes);
     while next_fits(waiting, out.len()) {
         let Some(record) = waiting.records.pop_front() else { break };
-        waiting.bytes -= record.len();
-        out.extend_from_slice(&record);
+        waiting.bytes -= record.bytes.len();
+        out.extend_from_slice(&record.bytes);
     }
-    Some(out.into())
+    Some(WaitingRecord { bytes: out.into(), shares })
 }
 
 #[cfg(test)]
@@ -247,6 +275,21 @@ mod tests {
         assert!(dropped.send(&1));
         drop(dropped);
         assert_eq!(memory.held(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_may_be_compressed_behind_others_is_sent_with_its_like_in_the_order_of_all() {
+        let queue = OutQueue::new(1 << 20, TestMemory::plenty());
+        for (byte, shares) in [(1, true), (2, true), (3, false), (4, true)] {
+            assert!(queue.offer_to(vec![byte; 10].into(), shares));
+        }
+        assert!(queue.offer_to(vec![5; MOST_PACKED - 9].into(), true) && queue.offer_to(vec![6].into(), true));
+        let mut parts = Vec::new();
+        for _ in 0..4 {
+            let part = queue.next_part().await.unwrap();
+            parts.push((part.bytes[0], part.bytes.len(), part.shares));
+        }
+        assert_eq!(parts, [(1, 20, true), (3, 10, false), (4, 10, true), (5, MOST_PACKED - 8, true)]);
     }
 
     #[tokio::test]

@@ -41,6 +41,7 @@ mod state;
 mod status;
 mod tail;
 mod token_showing;
+mod unpacker;
 mod user_tokens;
 
 use std::{

@@ -26,6 +26,7 @@ use super::{
     link::HomeLink,
     sound::{is_event_offset, is_position},
     state::{EdgeState, own_now},
+    unpacker::Unpacker,
 };
 use crate::broker::{
     Delivery, FleetAnswer, FleetQuestion,
@@ -92,14 +93,15 @@ where
 {
     let (mut writes, mut reads) = socket.split();
     let (pod, secret, release) = (state.pod.clone(), state.secret.clone(), env!("CARGO_PKG_VERSION").to_owned());
-    let hello = FromEdge::Hello { version: VERSION, pod, release, secret, address: state.settings.advertise.clone() };
+    let address = state.settings.advertise.clone();
+    let hello = FromEdge::Hello { version: VERSION, pod, release, secret, address, inflates: true };
     let Some(hello) = message_record(&hello) else { return "there is no hello".to_owned() };
     if let Err(error) = writes.send(Message::Binary(hello)).await {
         return error.to_string();
     }
-    let mut link: Option<Arc<HomeLink>> = None;
+    let (mut link, mut unpacker): (Option<Arc<HomeLink>>, _) = (None, Unpacker::default());
     while link.is_none() {
-        if let Err(why) = read(state, index, &mut link, &mut reads).await {
+        if let Err(why) = read(state, index, (&mut link, &mut unpacker), &mut reads).await {
             if let Some(link) = link {
                 state.link_down(index, &link);
             }
@@ -111,7 +113,7 @@ where
         why = async {
             let mut link = Some(Arc::clone(&link));
             loop {
-                if let Err(why) = read(state, index, &mut link, &mut reads).await {
+                if let Err(why) = read(state, index, (&mut link, &mut unpacker), &mut reads).await {
                     return why;
                 }
             }
@@ -127,7 +129,7 @@ where
 async fn read<S>(
     state: &Arc<EdgeState>,
     index: usize,
-    link: &mut Option<Arc<HomeLink>>,
+    (link, unpacker): (&mut Option<Arc<HomeLink>>, &mut Unpacker),
     reads: &mut SplitStream<WebSocketStream<S>>,
 ) -> Result<(), String>
 where
@@ -144,7 +146,7 @@ where
                 state.metrics.bytes_in.increment(bytes.len() as u64);
                 state.note(index, |ledger| ledger.came(bytes.len()));
                 let _held = OnAccount::put(&state.memory, bytes.len());
-                return take(state, index, link, bytes);
+                return take(state, index, (link, unpacker), bytes);
             }
             Ok(Some(Ok(Message::Close(frame)))) => return Err(closed(frame.as_ref())),
             Ok(Some(Ok(_))) => {}
@@ -196,26 +198,26 @@ fn closed(frame: Option<&CloseFrame>) -> String {
 fn take(
     state: &Arc<EdgeState>,
     index: usize,
-    link: &mut Option<Arc<HomeLink>>,
+    (link, unpacker): (&mut Option<Arc<HomeLink>>, &mut Unpacker),
     mut bytes: Bytes,
 ) -> Result<(), String> {
     let failed = |error: RecordError| error.to_string();
     while let Some(record) = next_record(&mut bytes).map_err(failed)? {
         match (record, &*link) {
-            (Record::Delivery(number, body), Some(_)) => {
-                let delivery = decode(&body).map_err(|error| format!("a delivery cannot be read: {error}"))?;
-                if let Delivery::Event { event, .. } = &delivery {
-                    if !is_event_offset(event.offset) {
-                        return Err("an event came whose offset is none".to_owned());
-                    }
-                    let lag = state.home_now().saturating_sub(event.time);
-                    // Milliseconds of any sensible lag are exact.
-                    state.metrics.lag.record(lag as f64 / 1_000.0);
-                    state.note(index, |ledger| ledger.lagged(lag));
+            (Record::Delivery(number, body), Some(_)) => delivered(state, index, number, &body)?,
+            (Record::Packed(packed), Some(_)) => {
+                let mut unpacked = unpacker.unpack(&packed).map_err(failed)?;
+                let _held = OnAccount::put(&state.memory, unpacked.len());
+                while let Some(record) = next_record(&mut unpacked).map_err(failed)? {
+                    let Record::Delivery(number, body) = record else {
+                        return Err("the home has compressed what is no delivery".to_owned());
+                    };
+                    delivered(state, index, number, &body)?;
                 }
-                state.rooms.delivered(index, number, delivery);
             }
-            (Record::Delivery(..), None) => return Err("a delivery came before the welcome".to_owned()),
+            (Record::Delivery(..) | Record::Packed(_), None) => {
+                return Err("a delivery came before the welcome".to_owned());
+            }
             (Record::Message(json), None) => match message(&json).map_err(failed)? {
                 FromHome::Welcome { version: VERSION, pod, ancestry, largest, wants_tokens } => {
                     check_pod(&pod)?;
@@ -236,6 +238,22 @@ fn take(
             }
         }
     }
+    Ok(())
+}
+
+/// Takes in a delivery.
+fn delivered(state: &EdgeState, index: usize, number: u32, body: &Bytes) -> Result<(), String> {
+    let delivery = decode(body).map_err(|error| format!("a delivery cannot be read: {error}"))?;
+    if let Delivery::Event { event, .. } = &delivery {
+        if !is_event_offset(event.offset) {
+            return Err("an event came whose offset is none".to_owned());
+        }
+        let lag = state.home_now().saturating_sub(event.time);
+        // Milliseconds of any sensible lag are exact.
+        state.metrics.lag.record(lag as f64 / 1_000.0);
+        state.note(index, |ledger| ledger.lagged(lag));
+    }
+    state.rooms.delivered(index, number, delivery);
     Ok(())
 }
 

@@ -70,6 +70,7 @@ async fn sent(queue: &OutQueue) -> Vec<String> {
                 other => format!("{other:?}"),
             },
             Record::Delivery(number, _) => format!("{number}: event"),
+            Record::Packed(_) => panic!("a queue compresses nothing"),
         });
     }
     words
@@ -80,7 +81,7 @@ async fn the_hub_and_links_follow_apart() {
     let world = World::new();
     let queue = Arc::new(OutQueue::new(1_000_000, TestMemory::plenty()));
     world.publish().await;
-    world.followers.follow(&world.room, &queue, 7, &world.broker);
+    world.followers.follow(&world.room, &queue, (7, false), &world.broker);
     world.publish().await;
     assert_eq!(sent(&queue).await, ["7: started 1", "7: event"]);
     assert!(world.hub().is_empty(), "the hub did not subscribe");
@@ -99,7 +100,7 @@ async fn the_hub_and_links_follow_apart() {
 async fn a_full_queue_leaves_a_hole_that_shows() {
     let world = World::new();
     let queue = Arc::new(OutQueue::new(400, TestMemory::plenty()));
-    world.followers.follow(&world.room, &queue, 1, &world.broker);
+    world.followers.follow(&world.room, &queue, (1, false), &world.broker);
     for _ in 0..10 {
         world.publish().await;
     }
@@ -120,18 +121,18 @@ async fn what_a_link_asks_for_is_told_to_it_alone_and_costs_no_other_follower_an
     let world = World::new();
     let [quiet, other, newcomer] = [(); 3].map(|()| Arc::new(OutQueue::new(1_000, TestMemory::plenty())));
     world.followers.hub_subscribes(&world.room, &world.broker);
-    world.followers.follow(&world.room, &quiet, 1, &world.broker);
+    world.followers.follow(&world.room, &quiet, (1, false), &world.broker);
     assert_eq!((world.hub(), sent(&quiet).await), (vec!["started 0".to_owned()], vec!["1: started 0".to_owned()]));
     world.publish().await;
     for number in 1..=100 {
         // Whether it repeats the number, gives another one, or begins anew.
-        world.followers.follow(&world.room, &other, number / 2, &world.broker);
+        world.followers.follow(&world.room, &other, (number / 2, false), &world.broker);
         if number % 3 == 0 {
             world.followers.unfollow(&world.room, &other, number / 2, &world.broker);
         }
         assert_eq!(sent(&other).await, [format!("{}: started 1", number / 2)]);
     }
-    world.followers.follow(&world.room, &newcomer, 5, &world.broker);
+    world.followers.follow(&world.room, &newcomer, (5, false), &world.broker);
     world.publish().await;
     assert_eq!(
         (world.hub(), sent(&quiet).await),
@@ -182,9 +183,9 @@ async fn a_broker_that_has_not_answered_is_not_asked_again_by_links() {
     let [one, other] = [(); 2].map(|()| Arc::new(OutQueue::new(1_000, TestMemory::plenty())));
     for _ in 0..100 {
         // Each question of the broker makes the answer to the one before it count no more (`redis/rooms.rs`).
-        world.followers.follow(&world.room, &one, 1, &broker);
+        world.followers.follow(&world.room, &one, (1, false), &broker);
     }
-    world.followers.follow(&world.room, &other, 2, &broker);
+    world.followers.follow(&world.room, &other, (2, false), &broker);
     assert_eq!((*broker.0.lock().unwrap(), one.bytes() + other.bytes()), (1, 0));
     let at = |epoch: &str, offset| Delivery::Started(Position::new(Epoch::new(epoch), offset));
     world.followers.deliver(&world.room, at("e", 3));
