@@ -112,10 +112,10 @@ impl Api {
         self.0.board.look(&self.0.services, &self.0.metrics, Instant::now());
     }
 
-    /// Answers what was begun, takes nothing more, and waits until all connections are closed, at most until `end`.
-    pub async fn end(&self, end: tokio::time::Instant) {
+    /// Answers what was begun, takes nothing more, and waits until all connections are closed.
+    pub async fn end(&self) {
         self.0.ending.send_replace(true);
-        while self.0.connections.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < end {
+        while self.0.connections.load(Ordering::Relaxed) > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

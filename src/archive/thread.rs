@@ -2,12 +2,15 @@
 //!
 //! Always holds: it ends with the pod, and a moment later where something is still to be written.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{sleep, timeout_at},
 };
 
 use super::{
@@ -26,9 +29,6 @@ use crate::{
 
 /// How often it is looked for publishers that have waited long enough.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-
-/// How long a pod that ends waits for what is still to be written.
-const LAST_WRITES: Duration = Duration::from_secs(2);
 
 /// The thread on which an archive works.
 pub struct ArchiveThread {
@@ -56,8 +56,8 @@ impl ArchiveThread {
         Ok(archive.map(Arc::new).map(|archive| (Arc::clone(&archive), Self { archive, runtime })))
     }
 
-    /// Works until `ended`, and a moment longer for what is still to be written.
-    pub fn run(self, ended: impl Future) {
+    /// Works until `ended`, which says by when it must have written what is still to be written.
+    pub fn run(self, ended: impl Future<Output = Instant>) {
         let Self { archive, runtime } = self;
         runtime.block_on(async move {
             let mut writers = JoinSet::new();
@@ -72,10 +72,10 @@ impl ArchiveThread {
                 Keeper(Arc::clone(&archive)).run().await;
             };
             let working = async { tokio::join!(keep_time(&archive), working) };
-            tokio::select! {
-                _ = working => {}
-                _ = ended => {}
-            }
+            let by = tokio::select! {
+                _ = working => Instant::now(),
+                by = ended => by,
+            };
             let last = async {
                 while archive.desk.waiting() > 0 && archive.condition() == ArchiveCondition::Well {
                     sleep(Duration::from_millis(10)).await;
@@ -83,9 +83,11 @@ impl ArchiveThread {
                 // What a connection has taken is on its way.
                 sleep(Duration::from_millis(20)).await;
             };
-            let _ = timeout(LAST_WRITES, last).await;
+            let _ = timeout_at(by.into(), last).await;
             writers.shutdown().await;
         });
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
     }
 }
 

@@ -13,6 +13,7 @@ mod compression;
 mod customer;
 mod customers;
 mod dialect;
+mod drain;
 mod edge_address;
 mod error;
 mod file;

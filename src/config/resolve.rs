@@ -10,6 +10,7 @@ use super::{
     archive::ArchiveSettings,
     compression::Compression,
     customer::{CoreFacts, CustomerSettings},
+    drain::Drain,
     grpc::Grpc,
     hooks::HookSettings,
     legacy::Legacy,
@@ -137,15 +138,6 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// What was set, for comparing after a reload.
     pub settings: Settings,
-}
-
-/// What happens on SIGTERM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Drain {
-    /// How long new connections are still taken after `/accepting` says no.
-    pub delay: std::time::Duration,
-    /// The time over which clients are sent away.
-    pub window: std::time::Duration,
 }
 
 /// Applies the rules between keys.
@@ -341,8 +333,6 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     }
     warnings.extend(tokens(&settings.tokens, &policies));
     warnings.extend(settings.user_presence.warnings(&policies));
-    let mode = |development, otherwise| if dev { development } else { otherwise };
-    let seconds = std::time::Duration::from_secs;
     Ok(Config {
         dev,
         listen,
@@ -371,10 +361,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
         acks: settings.acks.clone(),
         addresses: settings.addresses.clone(),
         timeouts: settings.timeouts.clone(),
-        drain: Drain {
-            delay: settings.drain.delay.unwrap_or(mode(seconds(0), seconds(5))),
-            window: settings.drain.window.unwrap_or(mode(seconds(0), seconds(60))),
-        },
+        drain: Drain::of(&settings.drain, dev),
         socket: settings.socket.clone(),
         tokens: settings.tokens.clone(),
         webtransport: settings.webtransport.clone(),

@@ -13,6 +13,7 @@ use super::{
     compression::Compression,
     customer::CustomerSettings,
     customers::Customers,
+    drain::DrainSettings,
     grpc::GrpcSettings,
     hooks::HookSettings,
     legacy::Legacy,
@@ -174,18 +175,6 @@ section! {
         /// For the next request on an HTTP connection that was kept alive. Load balancers keep theirs for 60 s: a shorter time
         /// here would close a connection under a request that is on its way.
         idle: Duration = Duration::from_secs(75), Time(SHORTEST..=Duration::from_secs(3600)), live;
-    }
-}
-
-section! {
-    /// What happens on SIGTERM: `/accepting` says no, `reconnect` hints, paced closes.
-    pub struct DrainSettings in "drain" {
-        /// How long the pod still takes new connections after `/accepting` said no, until load balancers noticed.
-        delay: Option<Duration> = None, Maybe(Time(Duration::ZERO..=MINUTES)), live,
-            unset("`5s`; `0ms` in development mode", "\"5s\"");
-        /// The time over which clients are sent away.
-        window: Option<Duration> = None, Maybe(Time(Duration::ZERO..=Duration::from_secs(3600))), live,
-            unset("`1m`; `0ms` in development mode", "\"1m\"");
     }
 }
 

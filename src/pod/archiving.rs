@@ -5,7 +5,11 @@ use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{log::Log, phase::Phase, start_error::StartError};
+use super::{
+    log::Log,
+    phase::{Phase, end_of},
+    start_error::StartError,
+};
 use crate::{
     archive::{Archive, ArchiveThread, ArchivedAcks, ArchivedBroker, ArchivedErasure},
     broker::{Acks, Broker, Erasure, memory::MemoryLimits},
@@ -75,9 +79,7 @@ pub(super) fn start(
 ) -> Option<io::Result<JoinHandle<()>>> {
     let archive = archive?;
     Some(std::thread::Builder::new().name("archive".into()).spawn(move || {
-        archive.run(async move {
-            let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
-        });
+        archive.run(async move { end_of(&mut phase).await });
     }))
 }
 

@@ -13,7 +13,13 @@ use std::{
 use roomcast_certs::Rotation;
 use tokio::{sync::watch, task::LocalSet};
 
-use super::{entrance::waiting_limit, first_packet::most_handshakes, log::Log, phase::Phase, shared_keys::SharedKeys};
+use super::{
+    entrance::waiting_limit,
+    first_packet::most_handshakes,
+    log::Log,
+    phase::{Phase, end_of},
+    shared_keys::SharedKeys,
+};
 use crate::{
     api::Api,
     compat::Task,
@@ -37,7 +43,7 @@ pub(super) struct Background {
 impl Background {
     pub(super) fn run(mut self) -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        LocalSet::new().block_on(&runtime, async move {
+        let ended = LocalSet::new().block_on(&runtime, async move {
             for listener in self.internal {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
                 tokio::task::spawn_local(self.api.clone().serve(listener));
@@ -96,15 +102,18 @@ impl Background {
                     }
                 }
             });
-            let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
+            let by = end_of(&mut self.phase).await;
             keeping.abort();
             counting.abort();
             absent.abort();
             let _ = (keeping.await, counting.await, absent.await);
             let (rounds, teller) = (PlaceRounds(Arc::clone(&last)), AbsentTeller(Arc::clone(&last)));
-            tokio::join!(last.keep_last_acks(telling), rounds.run_last(), teller.run_last());
+            tokio::join!(last.keep_last_acks(telling, by), rounds.run_last(by), teller.run_last(by));
             Ok(())
-        })
+        });
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
+        ended
     }
 }
 
@@ -155,8 +164,9 @@ fn ask_backend(services: &Services, mut phase: watch::Receiver<Phase>) -> io::Re
     runtime.block_on(async move {
         tokio::select! {
             () = hooks.run() => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+            _ = end_of(&mut phase) => {}
         }
     });
+    runtime.shutdown_background();
     Ok(())
 }

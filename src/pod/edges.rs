@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    phase::Phase,
+    phase::{Phase, end_of},
     waiting_edges::{WaitingEdges, WaitingPlace},
 };
 use crate::{
@@ -197,7 +197,7 @@ pub(super) fn serve_edges(
         };
         tokio::select! {
             () = ticks => {}
-            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
+            _ = end_of(&mut phase) => {}
         }
         Ok(())
     })

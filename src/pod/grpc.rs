@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::{
     certificate::{certificate, with_tickets},
-    phase::Phase,
+    phase::{Phase, end_of},
     start_error::StartError,
 };
 use crate::{api::Grpc, config::Config};
@@ -36,7 +36,7 @@ pub(super) fn serve_grpc(
                 }
             });
         }
-        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+        end_of(&mut phase).await;
         Ok(())
     })
 }

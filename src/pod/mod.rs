@@ -16,6 +16,7 @@ mod client_file;
 mod cross_origin;
 mod dialects;
 mod edges;
+mod ending;
 mod engine;
 mod entrance;
 mod event_stream;
@@ -26,6 +27,7 @@ mod grpc;
 mod handshake;
 mod home;
 mod http;
+mod last_steps;
 mod listening;
 mod log;
 mod messages;
@@ -54,7 +56,7 @@ use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -70,7 +72,7 @@ use crate::{
     hooks::{AbsentHook, Hooks},
     hub::{
         AbsentDesk, AckDesk, AuthorNotes, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic,
-        Recoveries, Senders, Services, SharedWindows, Spokesman, ToWorker, WorkerQueues,
+        Recoveries, Senders, Services, SharedWindows, Spokesman, WorkerQueues,
     },
     metrics::{AbsentMetrics, Exposition},
     protocol::Dialects,
@@ -91,7 +93,7 @@ use handshake::Listener;
 use home::{Homestead, HubSeams, tree};
 use listening::{bind_quic, listen_on_all, raise_open_files, reserve_all};
 use log::Log;
-use phase::{API_TIME, Phase};
+use phase::Phase;
 pub use run::serve;
 use session_key::session_key;
 use shared_keys::SharedKeys;
@@ -357,36 +359,6 @@ impl Pod {
             let _ = certificate.reload(SystemTime::now());
         }
         self.keys.poll(SystemTime::now());
-    }
-
-    /// Sends everybody away and ends: `delay` for balancers to notice, `window` for clients to go.
-    pub async fn drain(self, delay: Duration, window: Duration) {
-        self.services.gate.drain_soon();
-        self.services.control.announce_drain();
-        tokio::time::sleep(delay).await;
-        self.services.gate.drain();
-        self.phase.send_replace(Phase::Closed);
-        for worker in 0..self.services.queues.workers() {
-            while !self.services.queues.tell_worker(worker, ToWorker::Drain(window)) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        }
-        // A moment beyond the window for the last closes to be answered, then the connections that are left are cut.
-        let end = tokio::time::Instant::now() + window + Duration::from_secs(6);
-        while self.services.gate.connections() > 0 && tokio::time::Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        webtransport::wait_idle(&self.endpoints).await;
-        self.api.end(end + API_TIME).await;
-        self.stop();
-    }
-
-    /// Ends at once.
-    pub fn stop(mut self) {
-        self.phase.send_replace(Phase::Ended);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
     }
 }
 

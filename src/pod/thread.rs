@@ -16,7 +16,7 @@ use super::{
     accept::Entrance,
     entrance::{Lobby, Turns},
     handshake::Listener,
-    phase::Phase,
+    phase::{Phase, end_of},
     webtransport::{self, IncomingQuic},
 };
 
@@ -65,7 +65,7 @@ impl Thread {
             tokio::task::spawn_local(entrance.accept(self.phase.clone()));
         }
         // The sender goes with the pod.
-        let _ = self.phase.wait_for(|phase| *phase == Phase::Ended).await;
+        end_of(&mut self.phase).await;
         Ok(())
     }
 }

@@ -7,7 +7,10 @@ use std::{sync::Arc, thread::JoinHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::{phase::Phase, start_error::StartError};
+use super::{
+    phase::{Phase, end_of},
+    start_error::StartError,
+};
 use crate::{
     broker::Control,
     config::{Config, Policies},
@@ -40,14 +43,14 @@ pub(super) fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new().name("traces".into()).spawn(move || {
         runtime.block_on(async move {
-            let end = async move {
-                let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
-            };
+            let end = async move { end_of(&mut phase).await };
             tokio::select! {
                 () = exporter.run(end) => {}
                 () = teller.run() => {}
             }
         });
+        // A name that is being looked up is not waited for.
+        runtime.shutdown_background();
     })?;
     Ok(Some(thread))
 }

@@ -42,7 +42,7 @@ use super::{
     first_packet::{self, FirstPacket},
     neighbours::FleetNeighbours,
     page_origin::PageOrigin,
-    phase::Phase,
+    phase::{Phase, end_of},
     upgrade::SUBPROTOCOL,
 };
 
@@ -51,9 +51,6 @@ const PATH: &str = "/wt";
 
 /// How many clients may wait for a worker to accept them.
 pub const ACCEPT_QUEUE: usize = 512;
-
-/// How long connections that were closed may take to be acknowledged when the pod ends.
-const LAST_WORDS: Duration = Duration::from_secs(3);
 
 /// How long a refused client may take to hear why.
 const REFUSAL: Duration = Duration::from_secs(5);
@@ -141,19 +138,16 @@ impl Endpoints {
     pub fn run(self, mut phase: watch::Receiver<Phase>) {
         let Self { runtime, endpoints: _endpoints } = self;
         runtime.block_on(async move {
-            let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
+            end_of(&mut phase).await;
         });
     }
 }
 
-/// Waits until the ends of connections have been heard, for a while.
+/// Waits until the ends of connections have been heard.
 pub async fn wait_idle(endpoints: &[Endpoint]) {
-    let idle = async {
-        for endpoint in endpoints {
-            endpoint.wait_idle().await;
-        }
-    };
-    let _ = tokio::time::timeout(LAST_WORDS, idle).await;
+    for endpoint in endpoints {
+        endpoint.wait_idle().await;
+    }
 }
 
 /// Spreads an endpoint's clients over the workers, in turn.

@@ -4,6 +4,7 @@
 //! the log hears once that spans do not arrive, and once that they do again, and never a header.
 
 use std::{
+    convert::Infallible,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
@@ -29,7 +30,7 @@ const ATTEMPTS: u32 = 5;
 /// The shortest and the longest pause between two attempts.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// How long a pod that ends sends what it still has.
+/// How long a pod that ends sends what it still has, at most.
 const LAST: Duration = Duration::from_secs(2);
 
 /// The most bytes of an answer.
@@ -97,13 +98,13 @@ impl TraceExporter {
         }))
     }
 
-    /// Sends until `end`, and then what is left, as far as there is time. A request that `end` cuts off is sent again: its spans have
-    /// their names, by which they are known to be the same.
-    pub async fn run(&mut self, end: impl Future<Output = ()>) {
-        tokio::select! {
-            () = end => {}
-            () = self.send_all_along() => {}
-        }
+    /// Sends until `end`, which says by when all must be over, and then what is left, as far as there is time. A request that `end` cuts
+    /// off is sent again: its spans have their names, by which they are known to be the same.
+    pub async fn run(&mut self, end: impl Future<Output = Instant>) {
+        let by = tokio::select! {
+            by = end => by.min(Instant::now() + LAST),
+            never = self.send_all_along() => match never {},
+        };
         let rest = async {
             loop {
                 if self.batch.is_empty() {
@@ -118,13 +119,13 @@ impl TraceExporter {
                 self.batch = Arc::from([]);
             }
         };
-        if tokio::time::timeout(LAST, rest).await.is_err() {
+        if tokio::time::timeout_at(by.into(), rest).await.is_err() {
             let left = self.batch.len() + self.tracer.queue.len();
             tracing::warn!(left, "the trace collector did not take all spans before the pod ended");
         }
     }
 
-    async fn send_all_along(&mut self) {
+    async fn send_all_along(&mut self) -> Infallible {
         let tracer = Arc::clone(&self.tracer);
         loop {
             let _ = tokio::time::timeout(self.every, tracer.queue.has_a_batch()).await;

@@ -27,7 +27,7 @@ home: /etc/roomcast-home-ca
 {{- $_ := set $own "listen" (list) -}}
 {{- $_ := set $own "plain_listen" (list ":8080") -}}
 {{- end -}}
-{{- $_ := set $own "drain" (dict "delay" (printf "%ds" (int .Values.drain.delaySeconds)) "window" (printf "%ds" (int .Values.drain.windowSeconds))) -}}
+{{- $_ := set $own "drain" (dict "delay" (printf "%ds" (int .Values.drain.delaySeconds)) "window" (printf "%ds" (int .Values.drain.windowSeconds)) "margin" (printf "%ds" (int .Values.drain.marginSeconds))) -}}
 {{- with .Values.tokens.publicKeys.files -}}
 {{- $files := list -}}
 {{- range . }}{{ $files = append $files (printf "%s/%s" $paths.keys .) }}{{ end -}}

@@ -121,6 +121,9 @@ use sink::SubscriptionSink;
 use state::{Pod, RedisState};
 use user_records::FleetUsers;
 
+/// How long a broker that ends gives back what it has of others, and says goodbye to its servers.
+const FAREWELL: Duration = Duration::from_millis(900);
+
 /// The broker of a fleet.
 pub struct Redis {
     /// What has it forget.
@@ -191,10 +194,15 @@ impl Redis {
                     () = own.run(subscriptions) => {}
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
-                PlainLease::release(&own).await;
-                FleetMembers(Arc::clone(&own)).give_up_lease().await;
-                own.shards.quit().await;
+                let farewell = async {
+                    PlainLease::release(&own).await;
+                    FleetMembers(Arc::clone(&own)).give_up_lease().await;
+                    own.shards.quit().await;
+                };
+                let _ = tokio::time::timeout(FAREWELL, farewell).await;
             });
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
         })?;
         let (places, users) = (Arc::new(FleetPlaces(Arc::clone(&state))), Arc::new(FleetUsers(Arc::clone(&state))));
         let erasure = Arc::new(FleetErasure::new(Arc::clone(&state)));

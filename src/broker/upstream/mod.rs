@@ -114,6 +114,8 @@ impl Upstream {
                     _ = stopped.wait_for(|stop| *stop) => {}
                 }
             });
+            // A name that is being looked up is not waited for.
+            runtime.shutdown_background();
         })?;
         Ok(Self { state, stop, thread: Some(thread) })
     }

@@ -229,6 +229,8 @@ fn a_pod_on_a_desk_stops_at_once_and_speaks_to_people() {
     assert_eq!((prod.drain.delay.as_secs(), prod.drain.window.as_secs(), prod.log), (5, 60, LogFormat::Json));
     let set = pod("drain.delay=1s drain.window=2s log=json").unwrap();
     assert_eq!((set.drain.delay.as_secs(), set.drain.window.as_secs(), set.log), (1, 2, LogFormat::Json));
+    let shorter = pod("drain.margin=7s").unwrap();
+    assert_eq!((dev.drain.margin.as_secs(), shorter.drain.margin.as_secs()), (10, 7));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! Always holds: one batch at a time is under way, in the order of the publishes; where pods do not say whether a user is there, the
 //! backend is told, and told that it is not sure: a note too many is better than none.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use super::{desk::AbsentDesk, whereabouts::Whereabouts};
 use crate::{
@@ -13,9 +13,6 @@ use crate::{
 
 /// The most events of one call.
 const BATCH: usize = 100;
-
-/// How long a pod that ends tells what it still has.
-const LAST: Duration = Duration::from_secs(2);
 
 /// What tells.
 pub struct AbsentTeller(pub Arc<Services>);
@@ -30,8 +27,8 @@ impl AbsentTeller {
         }
     }
 
-    /// Tells what is left, whether it is due or not.
-    pub async fn run_last(&self) {
+    /// Tells what is left, whether it is due or not, until the moment `by`.
+    pub async fn run_last(&self, by: Instant) {
         let Some(desk) = &self.0.absent else { return };
         let rest = async {
             loop {
@@ -42,7 +39,7 @@ impl AbsentTeller {
                 self.tell(desk, events).await;
             }
         };
-        if tokio::time::timeout(LAST, rest).await.is_err() {
+        if tokio::time::timeout_at(by.into(), rest).await.is_err() {
             tracing::warn!("the backend was not told of all events of absent users before the pod ended");
         }
     }

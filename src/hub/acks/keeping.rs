@@ -1,17 +1,14 @@
 //! What a pod does about acks for as long as it runs, and when it ends.
 //!
 //! Always holds: a server that does not answer holds up what is to be written there, and not what another one can judge meanwhile; a pod
-//! that ends writes a last round, and waits for it a moment only.
+//! that ends writes a last round, and waits for it only as long as it is told.
 
-use std::time::Duration;
+use std::time::Instant;
 
 use crate::hub::{
     acks::{delivered_teller::DeliveredTeller, left_untold::LeftUntold, rounds::AckRounds},
     worker::services::Services,
 };
-
-/// How long a pod that ends waits for the last round.
-const LAST_ROUND: Duration = Duration::from_secs(2);
 
 impl Services {
     /// Keeps what this pod's clients have read, for ever.
@@ -26,8 +23,9 @@ impl Services {
         tokio::join!(rounds.run(), judging, delivered.run(), left.run());
     }
 
-    /// Keeps what still waits, when no client is left, and has authors told of it. `telling`: what tells them.
-    pub async fn keep_last_acks(&self, telling: impl Future) {
+    /// Keeps what still waits, when no client is left, and has authors told of it, as far as that is done at the moment `by`. `telling`: what
+    /// tells them.
+    pub async fn keep_last_acks(&self, telling: impl Future, by: Instant) {
         let rounds = AckRounds(self);
         let last = async {
             rounds.judge_asked().await;
@@ -36,7 +34,7 @@ impl Services {
             self.acks.untold.end();
             telling.await;
         };
-        if tokio::time::timeout(LAST_ROUND, last).await.is_err() {
+        if tokio::time::timeout_at(by.into(), last).await.is_err() {
             tracing::warn!(
                 "what users have read last was not written, or authors not told: the broker did not answer in time"
             );

@@ -3,7 +3,7 @@
 //! Always holds: one round at a time; what is given back is told before what is taken; a connection without a place is closed, here at
 //! once and on another pod by an order.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, time::{Duration, Instant}};
 
 use futures_util::{StreamExt, stream};
 
@@ -23,9 +23,6 @@ const ORDERS_AT_ONCE: usize = 64;
 /// How long workers that have too much to do are left alone.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// How long a pod that ends waits for the last rounds.
-const LAST_ROUNDS: Duration = Duration::from_secs(2);
-
 /// The rounds of a pod.
 pub struct PlaceRounds(pub Arc<Services>);
 
@@ -39,10 +36,10 @@ impl PlaceRounds {
         }
     }
 
-    /// Gives back what still waits, when no client is left. What the broker is not told is free once this pod's lease is over.
-    pub async fn run_last(&self) {
+    /// Gives back what still waits, when no client is left, until the moment `by`. What the broker is not told is free once this pod's lease is over.
+    pub async fn run_last(&self, by: Instant) {
         let last = async { while self.begin().await {} };
-        let _ = tokio::time::timeout(LAST_ROUNDS, last).await;
+        let _ = tokio::time::timeout_at(by.into(), last).await;
     }
 
     /// One round; whether there was anything to be told.

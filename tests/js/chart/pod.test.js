@@ -140,7 +140,9 @@ function grace(documents) {
     Number(documents.toml.match(new RegExp(`^\\[drain\\]\\n(?:.*\\n)*?${key} = "(\\d+)s"$`, 'm'))[1]);
   const preStop = documents.container.lifecycle?.preStop.sleep.seconds ?? 0;
   const [delay, window] = [drain('delay'), drain('window')];
-  return { preStop, delay, window, margin: documents.pod.terminationGracePeriodSeconds - preStop - delay - window };
+  const left = documents.pod.terminationGracePeriodSeconds - preStop - delay - window;
+  assert.equal(drain('margin'), left, 'the pod knows by when it must be gone');
+  return { preStop, delay, window, margin: left };
 }
 
 test('the grace period follows the drain', async () => {

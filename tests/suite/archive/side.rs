@@ -3,7 +3,7 @@
 use std::{
     future::pending,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -127,7 +127,12 @@ impl Side {
         );
         let (archive, thread) = made.unwrap().unwrap();
         let (end, ended) = oneshot::channel();
-        let thread = std::thread::spawn(move || thread.run(ended));
+        let thread = std::thread::spawn(move || {
+            thread.run(async move {
+                let _ = ended.await;
+                Instant::now() + Duration::from_secs(2)
+            });
+        });
         let archived = rule("*", |policy| policy.archive = ArchiveMode::Postgres);
         let matchers = archived.patterns.iter().map(|pattern| pattern.matcher().clone()).collect();
         let policies = Policies::new(vec![(matchers, archived.policy)], Policy::default());

@@ -19,7 +19,7 @@ fn an_unknown_key_is_named_with_what_was_meant() {
             "rc.toml:2: limits.workers: there is no such key here; `workers` belongs to the top of the file, \
              above every section",
         ),
-        ("[drain]\nspeed = 3", "rc.toml:2: drain.speed: there is no such key; allowed: `delay`, `window`"),
+        ("[drain]\nspeed = 3", "rc.toml:2: drain.speed: there is no such key; allowed: `delay`, `window`, `margin`"),
         ("[limit]\nmax_rooms = 3", "rc.toml:1: [limit]: there is no such section; did you mean `[limits]`?"),
         ("[broker]\nurl = ''", &no_section),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
