@@ -1,7 +1,7 @@
 //! The listeners on which edges connect, and what edges are allowed.
 //!
 //! Never serves a client. Bounded: links by [`Edges`](crate::broker::relay::Edges), and beside them the sockets that are none yet
-//! ([`WaitingEdges`]); one that is not a link within [`HANDSHAKE`] is closed. Always holds: a key is compared before anything of a request is
+//! ([`Newcomers`]); one that is not a link within [`HANDSHAKE`] is closed. Always holds: a key is compared before anything of a request is
 //! answered; what edges are allowed follows the configuration as it is now.
 
 use std::{
@@ -28,10 +28,7 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{
-    phase::{Phase, end_of},
-    waiting_edges::{WaitingEdges, WaitingPlace},
-};
+use super::phase::{Phase, end_of};
 use crate::{
     api::Keys,
     broker::{
@@ -41,6 +38,7 @@ use crate::{
     config::ApiKey,
     hub::{Budget, Services, unix_millis},
     model::{Room, Token},
+    transport::newcomers::{NewcomerPlace, Newcomers},
 };
 
 /// For a socket to become a link, TLS included.
@@ -149,7 +147,7 @@ pub(super) fn serve_edges(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let waiting = Arc::new(WaitingEdges::default());
+        let waiting = Arc::new(Newcomers::default());
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let (home, tls, waiting) = (Arc::clone(home), tls.clone(), Arc::clone(&waiting));
@@ -205,7 +203,7 @@ pub(super) fn serve_edges(
 
 /// A socket that is no link yet. It is one when this is dropped.
 struct WaitingSocket {
-    _place: WaitingPlace,
+    _place: NewcomerPlace,
     _is_link: oneshot::Sender<()>,
 }
 

@@ -49,7 +49,6 @@ mod status_page;
 mod thread;
 mod traces;
 mod upgrade;
-mod waiting_edges;
 mod webtransport;
 
 use std::{

@@ -5,6 +5,7 @@ pub mod fetch;
 pub mod head;
 pub mod http_io;
 pub mod listen;
+pub mod newcomers;
 mod own_authority;
 pub mod places;
 pub mod proxy_protocol;

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -31,9 +31,11 @@ use crate::{
     api::keys::Keyring,
     hub::Services,
     metrics::{Exposition, GrpcCalls},
+    transport::newcomers::{NewcomerPlace, Newcomers},
 };
 
-/// The most connections to the listeners together; the excess is closed at once.
+/// The most connections of callers that may call; the calls of further ones are refused. As many beside them have not shown that yet
+/// ([`Newcomers`]).
 const MAX_CONNECTIONS: usize = 1_024;
 
 /// The most calls of one connection at once.
@@ -41,6 +43,9 @@ const MAX_CALLS: u32 = 128;
 
 /// The largest metadata of a call.
 const MAX_METADATA: u32 = 16 * 1024;
+
+/// The largest question of the health service, which needs no key: it has the name of a service.
+const MAX_CHECK: usize = 1024;
 
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -67,7 +72,14 @@ struct Inner {
     roomcast: roomcast_server::RoomcastServer<RoomcastService>,
     others: Vec<Other>,
     reflection: Reflection,
+    newcomers: Arc<Newcomers>,
     places: Arc<Semaphore>,
+}
+
+/// One connection's place: among the newcomers, then among those that may call.
+struct GrpcCaller {
+    newcomer: Mutex<Option<NewcomerPlace>>,
+    known: OnceLock<OwnedSemaphorePermit>,
 }
 
 /// A service beside `roomcast.v1.Roomcast`.
@@ -128,6 +140,7 @@ impl Grpc {
             roomcast,
             reflection: Reflection::new(&others)?,
             others,
+            newcomers: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })))
     }
@@ -137,9 +150,20 @@ impl Grpc {
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => match Arc::clone(&self.0.places).try_acquire_owned() {
-                    Ok(place) => drop(tokio::spawn(self.clone().greet(stream, address, acceptor.clone(), place))),
-                    Err(_) => self.0.services.metrics.internal_refused.increment(1),
+                Ok((stream, address)) => match self.0.newcomers.begin(Instant::now()) {
+                    Some((place, over, is_for_another)) => {
+                        self.0.services.metrics.internal_refused.increment(u64::from(is_for_another));
+                        let caller = GrpcCaller { newcomer: Mutex::new(Some(place)), known: OnceLock::new() };
+                        let greet = self.clone().greet(stream, address, acceptor.clone(), caller);
+                        tokio::spawn(async move {
+                            tokio::select! {
+                                () = greet => {}
+                                // Once it may call it makes no place for another one any more.
+                                () = over.notified() => {}
+                            }
+                        });
+                    }
+                    None => self.0.services.metrics.internal_refused.increment(1),
                 },
                 Err(error) => {
                     tracing::warn!(%error, "accept failed on the gRPC listener; trying again in 100 ms");
@@ -149,26 +173,21 @@ impl Grpc {
         }
     }
 
-    async fn greet(
-        self,
-        stream: TcpStream,
-        address: SocketAddr,
-        tls: Option<TlsAcceptor>,
-        _place: OwnedSemaphorePermit,
-    ) {
+    async fn greet(self, stream: TcpStream, address: SocketAddr, tls: Option<TlsAcceptor>, caller: GrpcCaller) {
         let _ = stream.set_nodelay(true);
-        let Some(tls) = tls else { return self.converse(stream).await };
+        let Some(tls) = tls else { return self.converse(stream, caller).await };
         match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => self.converse(stream).await,
+            Ok(Ok(stream)) => self.converse(stream, caller).await,
             Ok(Err(error)) => tracing::debug!(%address, %error, "a TLS handshake failed on the gRPC listener"),
             Err(_) => tracing::debug!(%address, "a TLS handshake took too long on the gRPC listener"),
         }
     }
 
-    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+    async fn converse(self, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, caller: GrpcCaller) {
+        let caller = Arc::new(caller);
         let service = service_fn(move |request| {
-            let this = self.clone();
-            async move { Ok::<_, Infallible>(this.answer(request).await) }
+            let (this, caller) = (self.clone(), Arc::clone(&caller));
+            async move { Ok::<_, Infallible>(this.answer(request, &caller).await) }
         });
         // What a caller does to its own connection is not the pod's news.
         let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -181,13 +200,13 @@ impl Grpc {
             .await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, request: Request<Incoming>, caller: &GrpcCaller) -> Response<Body> {
         let (service, method) = split(request.uri().path());
         let other = self.other(service);
         let calls = other.map_or(&self.0.services.metrics.grpc_calls, |other| &other.calls);
         let counted = calls.of(&format!("{service}/{method}"));
         let (method, began) = (method.to_owned(), Instant::now());
-        let mut answer = match self.perform(service.to_owned(), request).await {
+        let mut answer = match self.perform(service.to_owned(), request, caller).await {
             Ok(answer) => answer,
             Err(status) => status.into_http(),
         };
@@ -212,7 +231,12 @@ impl Grpc {
         self.0.others.iter().find(|other| other.service.name() == service)
     }
 
-    async fn perform(&self, service: String, request: Request<Incoming>) -> Result<Response<Body>, Status> {
+    async fn perform(
+        &self,
+        service: String,
+        request: Request<Incoming>,
+        caller: &GrpcCaller,
+    ) -> Result<Response<Body>, Status> {
         if service == "grpc.health.v1.Health" {
             return self.health(request).await;
         }
@@ -221,6 +245,7 @@ impl Grpc {
         if !*open && !keyring.of(&services.config).allow(given) {
             return Err(Status::unauthenticated("this call needs an API key: `authorization: Bearer <api key>`"));
         }
+        caller.may_call(&self.0.places)?;
         // Reflection is a conversation without an end of its own.
         match service.as_str() {
             "grpc.reflection.v1.ServerReflection" => return Ok((self.0.reflection.v1)(request).await),
@@ -259,11 +284,26 @@ impl Grpc {
         if !request.uri().path().ends_with("/Check") {
             return Err(Status::unimplemented("only `Check`: ask again instead of watching"));
         }
-        let mut server = HealthServer::new(tonic_health::server::HealthService::from_health_reporter(reporter));
+        let mut server = HealthServer::new(tonic_health::server::HealthService::from_health_reporter(reporter))
+            .max_decoding_message_size(MAX_CHECK);
         timeout(MOST_PATIENCE, server.call(request))
             .await
             .map(|answer| answer.unwrap_or_else(|never| match never {}))
             .map_err(|_| Status::deadline_exceeded("no whole request came"))
+    }
+}
+
+impl GrpcCaller {
+    /// It has shown that it may call.
+    fn may_call(&self, places: &Arc<Semaphore>) -> Result<(), Status> {
+        if self.known.get().is_none() {
+            let full = |_| Status::resource_exhausted(format!("{MAX_CONNECTIONS} connections call here already"));
+            let place = Arc::clone(places).try_acquire_owned().map_err(full)?;
+            // Of two calls at once one is the first.
+            let _ = self.known.set(place);
+            self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        Ok(())
     }
 }
 

@@ -137,8 +137,31 @@ async fn what_is_too_large_is_too_large_compressed_or_not() {
         assert!(status.message().contains("65536"), "{what}: {status}");
         assert!(began.elapsed() < Duration::from_secs(2), "{what} took {:?}", began.elapsed());
     }
+    // What is asked without a key has the name of a service: here one of 2,000 bytes.
+    let name = [&[0x0a, 0xd0, 0x0f][..], &[b'x'; 2_000]].concat();
+    let status = caller.call("/grpc.health.v1.Health/Check", &[], message(0, &name)).await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
     assert_eq!(end(&pod, "r").await, 0);
     assert_eq!(caller.call(PUBLISH, &[KEY], encoded(&publish("r", "1"))).await.code(), Code::Ok);
+    pod.stop();
+}
+
+#[tokio::test]
+async fn connections_that_never_call_make_room_for_those_that_do() {
+    let pod = start(|_| {});
+    let address = pod.addresses().grpc[0];
+    let mut known = Caller::connect(address).await;
+    assert_eq!(known.call(PUBLISH, &[KEY], encoded(&publish("r", "1"))).await.code(), Code::Ok);
+    let mut silent = Vec::new();
+    for _ in 0..1_100 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let mut newcomer = Caller::connect(address).await;
+    for caller in [&mut newcomer, &mut known] {
+        assert_eq!(caller.call(PUBLISH, &[KEY], encoded(&publish("r", "2"))).await.code(), Code::Ok);
+    }
+    drop(silent);
     pod.stop();
 }
 
