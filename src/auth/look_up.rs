@@ -3,6 +3,8 @@
 //! Always holds: a token is a part of a key and cannot change the rest of it, whatever characters it has; neither a token nor its
 //! object is logged.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use super::{Claims, RoomRight, TokenError};
@@ -10,7 +12,7 @@ use crate::{
     broker::LookUp,
     config::{LookUpTemplate, PersonalRoom, TokenLookUp},
     dialect::Pointer,
-    metrics::TokenMetrics,
+    metrics::{RareWarning, TokenMetrics},
     model::{Room, whole_digits},
 };
 
@@ -19,6 +21,10 @@ const MAX_TOKEN_BYTES: usize = 512;
 
 /// The most groups of a user.
 const MAX_GROUPS: usize = 1_000;
+
+/// Told of many clients at once, as often as they come.
+static UNREACHABLE: RareWarning = RareWarning::new();
+static FAULTY: RareWarning = RareWarning::new();
 
 /// The user of a token, and the user's groups.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,7 +75,9 @@ async fn find(store: &dyn LookUp, settings: &TokenLookUp, token: &str) -> Result
     let Some(key) = key else { return Ok(None) };
     store.look_up(&key).await.map_err(|error| {
         // The log line does not have the key, which holds the token.
-        tracing::warn!(%error, "a token could not be looked up");
+        if let Some(count) = UNREACHABLE.due(Instant::now()) {
+            tracing::warn!(count, %error, "tokens could not be looked up");
+        }
         TokenError::Unreachable
     })
 }
@@ -116,7 +124,9 @@ fn whoever(object: &[u8], settings: &TokenLookUp, personal: Option<&PersonalRoom
     let faulty = |what: &str| {
         metrics.faulty_objects.increment(1);
         // The log line has nothing of the object.
-        tracing::warn!("what is kept under a client's token is used only in part: {what}");
+        if let Some(count) = FAULTY.due(Instant::now()) {
+            tracing::warn!(count, "what is kept under a client's token is used only in part: {what}");
+        }
     };
     let Ok(object) = serde_json::from_slice::<Value>(object) else {
         faulty("it is not JSON");

@@ -13,6 +13,7 @@ mod handshakes;
 mod hooks;
 mod observer;
 mod pressure;
+mod rare_warning;
 mod redis_commands;
 mod redis_subscriptions;
 mod relay;
@@ -36,6 +37,7 @@ pub use handshakes::{Handshakes, SlowSockets, StrayPackets, Upgrades};
 pub use hooks::{HOOK_DESCRIPTIONS, HookCounts, HookMetrics};
 pub use observer::{ClientMessage, DeliveryObserver};
 pub use pressure::Pressures;
+pub use rare_warning::RareWarning;
 #[cfg(test)]
 pub(crate) use redis_commands::{COMMANDS, TROUBLES};
 pub use redis_commands::{CommandResult, RedisCommands};

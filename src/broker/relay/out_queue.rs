@@ -7,6 +7,7 @@
 use std::{
     collections::{HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -17,7 +18,10 @@ use super::{
     message::message_record,
     pod_memory::{OnAccount, PodMemory},
 };
-use crate::model::Room;
+use crate::{metrics::RareWarning, model::Room};
+
+/// What clients say may be the reason, as often as they say it.
+static TOO_LARGE: RareWarning = RareWarning::new();
 
 /// A record, and whether it may be compressed behind others.
 struct WaitingRecord {
@@ -110,7 +114,9 @@ impl OutQueue {
     /// Takes a message. `false`: it is too large for a record, and was left out.
     pub fn send(&self, message: &impl serde::Serialize) -> bool {
         let Some(record) = message_record(message) else {
-            tracing::warn!("a message between this pod and another one is too large, and was left out");
+            if let Some(count) = TOO_LARGE.due(Instant::now()) {
+                tracing::warn!(count, "a message between this pod and another one is too large, and was left out");
+            }
             return false;
         };
         self.send_record(record);

@@ -23,6 +23,7 @@ use std::{
 use super::{dial::SENTENCE, followed_room::FollowedRoom, link::HomeLink, rendezvous, tail::Tail};
 use crate::{
     broker::{Deliver, Delivery, History, HistoryQuery, relay::message::FromEdge},
+    metrics::RareWarning,
     model::{Offset, Policy, Position, Room, UnixMillis},
 };
 
@@ -51,12 +52,14 @@ pub(super) struct FollowedRooms {
     urls: Vec<String>,
     /// The most bytes of all tails.
     budget: usize,
+    refusals: RareWarning,
 }
 
 impl FollowedRooms {
     pub(super) fn new(urls: Vec<String>, budget: usize, deliver: Arc<dyn Deliver>) -> Self {
         let (links, counts) = (urls.iter().map(|_| None).collect(), vec![0; urls.len()]);
-        Self { table: Mutex::new(RoomTable { links, counts, ..RoomTable::default() }), deliver, urls, budget }
+        let table = Mutex::new(RoomTable { links, counts, ..RoomTable::default() });
+        Self { table, deliver, urls, budget, refusals: RareWarning::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, RoomTable> {
@@ -175,16 +178,17 @@ impl FollowedRooms {
         table.tail_bytes = table.tail_bytes + after - before;
     }
 
-    /// The home does not let this edge have a room: nothing comes of it, and what is here of it is answered no more. That is said once.
+    /// The home does not let this edge have a room: nothing comes of it, and what is here of it is answered no more. That is said
+    /// once, and once a minute of all rooms: clients may ask for any.
     pub(super) fn refused(&self, index: usize, number: u32, why: &str) {
         let mut table = self.lock();
         let Some((room, followed)) = table.over(index, number) else { return };
         let is_news = !std::mem::replace(&mut followed.is_refused, true);
         let freed = followed.tail.take().map_or(0, |tail| tail.bytes());
         table.tail_bytes -= freed;
-        if is_news {
+        if is_news && let Some(count) = self.refusals.due(Instant::now()) {
             let why: String = why.chars().take(SENTENCE).collect();
-            tracing::warn!(%room, why, "the home refuses a room: its members get nothing");
+            tracing::warn!(%room, why, count, "the home refuses a room: its members get nothing");
         }
     }
 

@@ -15,7 +15,6 @@ mod look;
 mod pod_watch;
 mod pods_gone;
 pub mod presence;
-mod rare_warning;
 mod record;
 mod registry;
 mod seen_lapses;

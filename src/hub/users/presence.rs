@@ -15,7 +15,6 @@ use super::{
     attempts::Attempts,
     changed_hiding::ChangedHiding,
     pod_watch::PodWatch,
-    rare_warning::RareWarning,
     record::UserRecord,
     registry::{RegistrySettings, UserRegistry},
 };
@@ -23,7 +22,7 @@ use crate::{
     broker::{Broker, BrokerError, Control, StoredUser, UserRecords, UserWrite},
     config::{PersonalRoom, UserPresenceSettings},
     hub::worker::clock::{millis, unix_millis},
-    metrics::StatusMetrics,
+    metrics::{RareWarning, StatusMetrics},
     model::{Room, StatusChange, UserState},
 };
 
@@ -87,8 +86,8 @@ impl UserPresence {
             control,
             hiding: ChangedHiding::default(),
             metrics,
-            unreadable: RareWarning::default(),
-            refused: RareWarning::default(),
+            unreadable: RareWarning::new(),
+            refused: RareWarning::new(),
             began: Instant::now(),
         })
     }
@@ -223,7 +222,7 @@ impl UserPresence {
 
     pub(super) fn read(&self, room: &Room, stored: Option<&Bytes>) -> Result<UserRecord, BrokerError> {
         UserRecord::read(stored).map_err(|error| {
-            if let Some(count) = self.unreadable.due(self.now_ms()) {
+            if let Some(count) = self.unreadable.due(Instant::now()) {
                 tracing::warn!(%room, %error, count, "records of users are unreadable: is there another version of roomcast?");
             }
             BrokerError::Unavailable("the record of this user is unreadable".to_owned())

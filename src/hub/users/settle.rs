@@ -174,7 +174,7 @@ impl UserPresence {
             // It will not be taken another time either.
             Err(error) => {
                 self.metrics.refused.increment(1);
-                if let Some(count) = self.refused.due(self.now_ms()) {
+                if let Some(count) = self.refused.due(Instant::now()) {
                     tracing::warn!(%room, %error, count, "the status of users cannot be told: does the policy know the topic `presence`?");
                 }
             }
