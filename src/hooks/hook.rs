@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use metrics::Gauge;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
@@ -26,6 +26,8 @@ use super::{
     answer::{Allowed, Answered, Verdict},
     backend::Backend,
     cache::{Cache, Key},
+    failure_spell::FailureSpell,
+    hook_places::{HookPlace, HookPlaces},
     question::HookQuestion,
 };
 use crate::{
@@ -41,7 +43,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Why there is no verdict. Says nothing of the question, the answer or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
-    /// As many questions as may be are under way.
+    /// As many questions as may be are under way, or as many of this user.
     #[error("as many questions as `hooks.in_flight` allows are under way")]
     Full,
     /// No answer in time.
@@ -116,8 +118,8 @@ struct Memory<A> {
 pub(super) struct HookBounds {
     /// The time for an answer, the retries included.
     pub(super) timeout: Duration,
-    /// One permit for each call under way.
-    pub(super) permits: Arc<Semaphore>,
+    /// One place for each call under way.
+    pub(super) places: Arc<HookPlaces>,
     /// Shows how many there are.
     pub(super) in_flight: Gauge,
 }
@@ -130,8 +132,8 @@ pub struct Hook<A> {
     bounds: HookBounds,
     memory: Mutex<Memory<A>>,
     counts: HookCounts,
-    /// Whether the last call failed: each change is logged once.
-    failing: AtomicBool,
+    /// Whether it fails: the beginning and the end are logged.
+    failing: FailureSpell,
     /// By which the backend knows a question that it is asked again: (a start of its own, how many before).
     serial: (u64, AtomicU64),
 }
@@ -153,7 +155,7 @@ impl<A: Allowed> Hook<A> {
             bounds: bounds.clone(),
             memory: Mutex::new(Memory { cache, flights: HashMap::new(), keeps: false }),
             counts,
-            failing: AtomicBool::new(false),
+            failing: FailureSpell::default(),
             serial: (start, AtomicU64::new(0)),
         })
     }
@@ -194,7 +196,7 @@ impl<A: Allowed> Hook<A> {
 
     /// Begins a call, on the thread that makes them.
     fn begin(self: &Arc<Self>, memory: &mut Memory<A>, question: HookQuestion) -> Result<Flight<A>, HookError> {
-        let Ok(permit) = Arc::clone(&self.bounds.permits).try_acquire_owned() else {
+        let Some(place) = self.bounds.places.take(question.user.as_ref()) else {
             self.refused();
             return Err(HookError::Full);
         };
@@ -205,7 +207,7 @@ impl<A: Allowed> Hook<A> {
             memory.flights.entry(question.key).or_insert_with(|| own.clone());
         }
         self.bounds.in_flight.increment(1.0);
-        let underway = Underway { permit: Some(permit), in_flight: self.bounds.in_flight.clone() };
+        let underway = Underway { place: Some(place), in_flight: self.bounds.in_flight.clone() };
         let hook = Arc::clone(self);
         let call = Box::pin(async move {
             let landed = tokio::select! {
@@ -224,7 +226,7 @@ impl<A: Allowed> Hook<A> {
             drop(underway);
             let _ = sender.send(Some(landed));
         });
-        // There is a place for each permit; none is left only when the thread is gone.
+        // There is room for each place; none is left only when the thread is gone.
         self.backend.calls.try_send(call).map_err(|_| HookError::Ended)?;
         Ok(flight)
     }
@@ -308,7 +310,7 @@ impl<A: Allowed> Hook<A> {
     /// Counts a failure, and logs when the hook begins to fail or works again.
     fn note(&self, error: Option<&HookError>) {
         let Some(error) = error else {
-            if self.failing.swap(false, Relaxed) {
+            if self.failing.succeeds(Instant::now()) {
                 tracing::info!(hook = self.name, url = %self.url, "the backend answers again");
             }
             return;
@@ -320,7 +322,7 @@ impl<A: Allowed> Hook<A> {
             HookError::TooLarge(_) | HookError::BadAnswer(_) => &self.counts.bad_answer,
         };
         counter.increment(1);
-        if !self.failing.swap(true, Relaxed) {
+        if self.failing.fails(Instant::now()) {
             let effect = "a client that needs its answer is refused with `unavailable`";
             tracing::warn!(hook = self.name, url = %self.url, %error, effect, "the backend does not decide");
         }
@@ -339,14 +341,14 @@ async fn land<A>(mut flight: Flight<A>) -> Option<Landed<A>> {
 
 /// A call's place among those under way; given back when it is dropped.
 struct Underway {
-    permit: Option<OwnedSemaphorePermit>,
+    place: Option<HookPlace>,
     in_flight: Gauge,
 }
 
 impl Drop for Underway {
     fn drop(&mut self) {
         self.in_flight.decrement(1.0);
-        drop(self.permit.take());
+        drop(self.place.take());
     }
 }
 

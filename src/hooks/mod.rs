@@ -9,6 +9,7 @@
 //! - `question` is the body of a call (`call_question` where a client calls itself), `answer` the body that may come back;
 //! - `hook` asks one URL: cached answers, one call for equal questions, retries within one time;
 //! - `absent` asks nothing: it tells the backend of events whose users are away;
+//! - `hook_places` shares the calls under way between those that ask;
 //! - `cache` keeps answers for as long as they allow.
 
 mod absent;
@@ -16,12 +17,14 @@ mod answer;
 mod backend;
 mod cache;
 mod call_question;
+mod failure_spell;
 mod hook;
+mod hook_places;
 mod question;
 
 use std::sync::Arc;
 
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     config::HookSettings,
@@ -30,6 +33,7 @@ use crate::{
 };
 use backend::{Backend, Call, authorization};
 use hook::HookBounds;
+use hook_places::HookPlaces;
 
 pub use absent::{AbsentError, AbsentEvent, AbsentHook};
 pub use answer::{Allowed, Answered, ConnectAnswer, Denial, PublishAnswer, RpcAnswer, SubscribeAnswer, Verdict};
@@ -69,11 +73,8 @@ impl Hooks {
             settings: settings.clone(),
             calls,
         });
-        let bounds = |timeout, in_flight, shown| HookBounds {
-            timeout,
-            permits: Arc::new(Semaphore::new(in_flight)),
-            in_flight: shown,
-        };
+        let bounds =
+            |timeout, in_flight, shown| HookBounds { timeout, places: HookPlaces::new(in_flight), in_flight: shown };
         let questions = bounds(settings.timeout, settings.in_flight, metrics.in_flight);
         let of_clients = bounds(settings.rpc_timeout, settings.rpc_in_flight, metrics.calls_in_flight);
         Ok(Some(Self {

@@ -3,7 +3,7 @@
 //! Always holds: a token is in a question only where the configuration says so; two questions are the same if everything
 //! in them is but the connection and its address.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -24,6 +24,8 @@ const TOKEN: &str = "token";
 /// Something to be asked.
 pub struct HookQuestion {
     pub(super) key: Key,
+    /// The user that it is asked about, if one is known.
+    pub(super) user: Option<Arc<str>>,
     pub(super) body: Bytes,
     /// Whether it may be asked again after it may have come to the backend.
     pub(super) repeats: bool,
@@ -46,7 +48,7 @@ impl HookQuestion {
         let same = json(&Principal { connection: None, address: None, ..*asker });
         let mut key = Key::default();
         key.copy_from_slice(digest::digest(&digest::SHA256, &same).as_ref());
-        Self { key, body: body.into(), repeats: true }
+        Self { key, user: asker.user.map(Into::into), body: body.into(), repeats: true }
     }
 }
 
