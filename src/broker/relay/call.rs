@@ -70,6 +70,12 @@ impl EdgeCall {
         }
     }
 
+    /// Whether its answer may be long, and clients ask for it.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        matches!(self, Self::History(..) | Self::Retained(_) | Self::Members(..) | Self::Kept(..))
+    }
+
     /// Whether nothing is done by it: an answer that does not come leaves nothing open.
     #[must_use]
     pub fn is_read(&self) -> bool {

@@ -30,6 +30,7 @@ mod link;
 mod own_members;
 mod peers;
 mod publishing;
+mod read_turns;
 mod rendezvous;
 mod rooms;
 mod session;

@@ -25,6 +25,7 @@ use super::{
     link::{HomeLink, PendingCall},
     own_members::OwnMembers,
     peers::Peers,
+    read_turns::ReadTurns,
     rooms::FollowedRooms,
     settings::UpstreamSettings,
     sound::is_answer,
@@ -90,6 +91,7 @@ pub(super) struct EdgeState {
     /// Notified when a link stands.
     stands: Notify,
     calls: Arc<Semaphore>,
+    reads: ReadTurns,
     call_kib: Arc<Semaphore>,
     /// For the home's questions.
     pub(super) questions: Arc<Semaphore>,
@@ -111,7 +113,7 @@ impl EdgeState {
     ) -> Self {
         let (calls, links) = (Arc::new(Semaphore::new(settings.calls)), settings.urls.len());
         let (now, tokens) = (std::time::Instant::now(), UserTokens::new(settings.token_bytes));
-        let peers = Peers::new(settings.peers.clone());
+        let (peers, reads) = (Peers::new(settings.peers.clone()), ReadTurns::new(settings.calls));
         Self {
             settings,
             pod,
@@ -129,6 +131,7 @@ impl EdgeState {
             above: Mutex::new(vec![Ancestry::default(); links]),
             stands: Notify::new(),
             calls,
+            reads,
             call_kib: Arc::new(Semaphore::new(CALLS_KIB as usize)),
             questions: Arc::new(Semaphore::new(MOST_QUESTIONS)),
             memory,
@@ -262,13 +265,21 @@ impl EdgeState {
         room: Option<Room>,
         call: EdgeCall,
     ) -> impl Future<Output = Result<CallAnswer, BrokerError>> + Send + use<> {
-        let ticket = self.admit(&call);
-        let sent = ticket.as_ref().ok().and_then(|_| self.send(room.as_ref(), &call));
+        // What may bring much waits for its turn; everything else has its place in the order of calls now.
+        let begun = (!call.is_long()).then(|| self.begin(room.as_ref(), &call));
         let state = Arc::clone(self);
         async move {
-            let said = match ticket {
-                Ok(ticket) => state.answer(room, call, sent, ticket).await,
-                Err(why) => Err(unavailable(why)),
+            let until = Instant::now() + state.settings.call_timeout;
+            let (begun, _turn) = match begun {
+                Some(begun) => (begun, None),
+                None => match state.reads.next(until).await {
+                    Ok(turn) => (state.begin(room.as_ref(), &call), Some(turn)),
+                    Err(why) => ((Err(why), None), None),
+                },
+            };
+            let said = match begun {
+                (Ok(ticket), sent) => state.answer(room, call, sent, ticket).await,
+                (Err(why), _) => Err(unavailable(why)),
             };
             match &said {
                 Ok(_) => state.metrics.calls_ok.increment(1),
@@ -277,6 +288,13 @@ impl EdgeState {
             }
             said
         }
+    }
+
+    /// Takes a call in, and sends it if there is a link.
+    fn begin(&self, room: Option<&Room>, call: &EdgeCall) -> (Result<CallTicket, &'static str>, Option<PendingCall>) {
+        let ticket = self.admit(call);
+        let sent = ticket.as_ref().ok().and_then(|_| self.send(room, call));
+        (ticket, sent)
     }
 
     /// Whether one more call may be under way. The error is why not.
