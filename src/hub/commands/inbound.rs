@@ -8,7 +8,8 @@ use crate::{
     hub::{
         commands::dispatch::stop,
         connection::{
-            Connection, key::ConnectionKey, paused_input::PausedInput, state::State, transport::ClientTransport,
+            Connection, inflated_input::InflatedInput, key::ConnectionKey, paused_input::PausedInput, state::State,
+            transport::ClientTransport,
         },
         core::clients::Clients,
         worker::Worker,
@@ -66,7 +67,25 @@ impl Worker {
         limits: &MessageLimits,
     ) -> Result<(), Disconnect> {
         let mut inflater = self.inflater.take().unwrap_or_default();
-        let end = reader.read(plain, &mut inflater, limits, &mut |incoming| self.incoming(key, incoming));
+        let (came, mut taken) = (plain.len() + reader.held_bytes(), 0);
+        let end = reader.read(plain, &mut inflater, limits, &mut |incoming| {
+            if InflatedInput::is_too_much(taken, came) {
+                return stop(&mut self.core, key, Disconnect::Flood);
+            }
+            taken += match &incoming {
+                Incoming::Text(text) => text.len(),
+                Incoming::Binary(bytes) => bytes.len(),
+                Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_) => 0,
+            };
+            self.incoming(key, incoming)
+        });
+        let beyond = InflatedInput::beyond(taken, came);
+        let now_ms = self.core.clients.timers.now_ms();
+        if beyond > 0
+            && let Some(connection) = self.core.clients.connections.get_mut(key)
+        {
+            connection.cold.get_or_insert_default().inflated_input.get_or_insert_default().add(beyond, now_ms);
+        }
         inflater.shrink();
         self.inflater = Some(inflater);
         if let Some(connection) = self.core.clients.connections.get_mut(key)

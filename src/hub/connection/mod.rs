@@ -9,6 +9,7 @@ mod closing;
 pub mod connections;
 pub mod drain;
 pub mod incomplete;
+pub mod inflated_input;
 pub mod key;
 pub mod mailbox;
 pub mod offer;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::{
     hooks::ClientRequest,
-    hub::connection::{open_calls::OpenCalls, paused_input::PausedInput},
+    hub::connection::{inflated_input::InflatedInput, open_calls::OpenCalls, paused_input::PausedInput},
     session::Link,
 };
 
@@ -30,6 +30,8 @@ pub struct ColdState {
     pub link: Option<Link>,
     /// What the backend is told of its request, when it is asked again.
     pub client_request: Option<Arc<ClientRequest>>,
+    /// What its messages were more than what came, if they were much more.
+    pub inflated_input: Option<InflatedInput>,
     /// Calls of the backend that have no answer yet; `None`: it made none.
     pub open_calls: Option<Box<OpenCalls>>,
 }

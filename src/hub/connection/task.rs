@@ -192,6 +192,16 @@ impl Worker {
                 }
                 return Poll::Pending;
             }
+            // So it is after messages that inflate far beyond what came.
+            if let Some(input) = connection.cold.as_mut().and_then(|cold| cold.inflated_input.as_mut())
+                && connection.state == State::Open
+                && input.rests(timers.now_ms())
+            {
+                if let Some(until_ms) = input.time_rest() {
+                    timers.schedule(until_ms, Timed::Rested(key, connection.session.id));
+                }
+                return Poll::Pending;
+            }
             let read = match &mut connection.transport {
                 ClientTransport::WebSocket { socket, .. } => socket.poll_read(cx, buffers),
                 ClientTransport::WebTransport(streams) => streams.poll_read(cx, buffers),
