@@ -44,6 +44,12 @@ impl CommandRates {
     /// A read of a log, or of an archive, is this many times the work of another command.
     pub(super) const HISTORY_COST: u32 = 4;
 
+    /// So is a list of members, which is shorter: a client may ask for those of all of its rooms when it comes back.
+    pub(super) const LIST_COST: u32 = 2;
+
+    /// A token is verified, or looked up, and nothing tells beforehand that it is good.
+    const TOKEN_COST: u32 = 16;
+
     /// Those of a client that has asked for nothing yet.
     #[must_use]
     pub fn new(limits: &SessionLimits, now_ms: u64) -> Self {
@@ -62,6 +68,11 @@ impl CommandRates {
                 now_ms,
             ),
         }
+    }
+
+    /// What a token costs: a client may present four at once, however little it may ask for.
+    pub(super) fn token_cost(limits: &SessionLimits) -> u32 {
+        Self::TOKEN_COST.min(limits.in_welcome.command_burst / 4).max(1)
     }
 
     /// Whether it may read something long now.

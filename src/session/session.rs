@@ -72,8 +72,15 @@ impl Session {
     }
 
     /// Whether one more command is within the rate.
+    #[cfg(test)]
     pub fn command(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
         self.rates.command(1, limits, now_ms)
+    }
+
+    /// Whether it may connect to one more namespace: that joins rooms, and looks for what was missed there.
+    pub fn connects(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        let cost = CommandRates::HISTORY_COST.min(CommandRates::token_cost(limits));
+        self.rates.command(cost, limits, now_ms)
     }
 
     /// Turns a message into what should be done. `policy` finds a room's policy.
@@ -97,7 +104,7 @@ impl Session {
         now_ms: u64,
     ) -> (Option<CommandId>, Action) {
         let decoded = decode();
-        let cost = decoded.as_ref().map_or(1, |request| self.cost(&request.command));
+        let cost = decoded.as_ref().map_or(1, |request| self.cost(&request.command, limits));
         let verdict = self.rates.command(cost, limits, now_ms);
         if verdict == Verdict::Flood {
             return (None, Action::Close(Disconnect::Flood));
@@ -115,7 +122,7 @@ impl Session {
     }
 
     /// What a command costs, by what it makes the pod do.
-    fn cost(&mut self, command: &Command) -> u32 {
+    fn cost(&mut self, command: &Command, limits: &SessionLimits) -> u32 {
         match command {
             Command::Subscribe(rooms) => {
                 let asked = u32::try_from(rooms.len().max(1)).unwrap_or(u32::MAX);
@@ -123,7 +130,10 @@ impl Session {
                 self.free_rooms -= free;
                 asked - free
             }
-            Command::History { .. } => CommandRates::HISTORY_COST,
+            // A deletion looks for its event first, in the log and beside it.
+            Command::History { .. } | Command::Delete { .. } => CommandRates::HISTORY_COST,
+            Command::Presence { .. } => CommandRates::LIST_COST,
+            Command::Connect { token: Some(_) } | Command::Refresh { .. } => CommandRates::token_cost(limits),
             Command::Unread { rooms } => {
                 CommandRates::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
             }
@@ -332,3 +342,49 @@ fn too_many_publishes(policy: &Policy, room: Room) -> Action {
 }
 
 const NO_USER: &str = "it is kept for a user what was read: connect with a token that names one";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model::{Limits, Token};
+
+    const LIMITS: SessionLimits = SessionLimits {
+        in_welcome: Limits { max_message_bytes: 65_536, max_rooms: 128, commands_per_second: 50, command_burst: 256 },
+        control_frames_per_second: 50,
+        signals_per_second: 20,
+        acks_per_second: 50,
+        calls: Access::User,
+        calls_per_second: 1,
+        call_burst: 1,
+        ping_interval_ms: 25_000,
+    };
+
+    /// How many of 400 such commands at once are within the rate.
+    fn taken(command: impl Fn() -> Command) -> usize {
+        taken_of(&LIMITS, command)
+    }
+
+    fn taken_of(limits: &SessionLimits, command: impl Fn() -> Command) -> usize {
+        let mut session = Session::new(ConnectionId(1), Some(Grant::default()), limits, 0);
+        let mut take = || {
+            let request = Request { id: None, command: command() };
+            let (_, action) = session.receive_with(|| Ok(request), |_| Arc::default(), limits, 0);
+            !matches!(action, Action::Reply(Reply::Error { code: ErrorCode::RateLimited, .. }) | Action::Close(_))
+        };
+        (0..400).filter(|_| take()).count()
+    }
+
+    #[test]
+    fn commands_cost_what_they_make_the_pod_do() {
+        let room = || Room::parse("chat:1").unwrap();
+        assert_eq!(taken(|| Command::Ping), 256);
+        assert_eq!(taken(|| Command::History { room: room(), since: None, before: None, limit: None }), 64);
+        assert_eq!(taken(|| Command::Delete { room: room(), epoch: None, offset: 1 }), 64);
+        assert_eq!(taken(|| Command::Presence { room: room() }), LIMITS.in_welcome.max_rooms, "of all of its rooms");
+        let refresh = || Command::Refresh { token: Token::new("x") };
+        assert_eq!(taken(refresh), 16);
+        let little = Limits { command_burst: 8, ..LIMITS.in_welcome };
+        assert_eq!(taken_of(&SessionLimits { in_welcome: little, ..LIMITS }, refresh), 4);
+    }
+}

@@ -22,6 +22,7 @@ use super::{
     entry,
     leases::PodList,
     local_presence::{Change, Work},
+    node::Lane,
     partition::{KeyKind, Partition},
     reply::{ReplyError, ReplyFields, bytes_of, text_of},
     script,
@@ -179,7 +180,7 @@ impl FleetMembers {
         let mut keys = vec![self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
         let told_on = self.told_on(room);
         if !told_on.is_empty() && changes.iter().any(|change| change.of_edge) {
-            let (_, pods) = self.pods(room).await?;
+            let (_, pods) = self.pods(room, Lane::Commands).await?;
             keys.extend(self.members_on(room, pods.iter().filter(|pod| **pod != self.pod.name)));
         }
         let mut args =
@@ -231,9 +232,13 @@ impl FleetMembers {
     }
 
     /// The pods with members in a room, and how many of them are this pod's.
-    async fn pods(&self, room: &Room) -> Result<(u64, Vec<String>), BrokerError> {
+    async fn pods(&self, room: &Room, lane: Lane) -> Result<(u64, Vec<String>), BrokerError> {
         let keys = [self.names.members(room, &self.pod.name), self.names.of(room, KeyKind::Pods)];
-        let frame = self.shards.call(Partition::of(room), &script::PODS, keys, [self.room_ttl()]).await?;
+        let (target, args) = (Partition::of(room), [self.room_ttl()]);
+        let frame = match lane {
+            Lane::Reads => self.shards.read(target, &script::PODS, keys, args).await?,
+            lane => self.shards.call_on(lane, target, &script::PODS, keys, args).await?,
+        };
         let read = || {
             let mut fields = ReplyFields::of(frame)?;
             Ok::<_, ReplyError>((fields.number()?, fields.rest()?))
@@ -243,7 +248,8 @@ impl FleetMembers {
 
     /// The members of a room on the pods that live.
     pub(super) async fn list_members(&self, room: &Room, limit: usize) -> Result<PresenceList, BrokerError> {
-        let (_, pods) = self.pods(room).await?;
+        // Clients ask for it, as often as they may: no publish waits for them.
+        let (_, pods) = self.pods(room, Lane::Reads).await?;
         let (live, gone) = self.part(pods).await;
         if !gone.is_empty() {
             let (shared, room, live) = (self.clone(), room.clone(), live.clone());
@@ -291,7 +297,7 @@ impl FleetMembers {
             return;
         }
         let before = self.members.settled(room);
-        let Ok((own, pods)) = self.pods(room).await else { return };
+        let Ok((own, pods)) = self.pods(room, Lane::Commands).await else { return };
         let after = self.members.settled(room);
         if let (Some(before), Some(after)) = (before, after)
             && before == after

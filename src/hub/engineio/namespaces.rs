@@ -69,7 +69,7 @@ impl EngineIo {
     ) -> ControlFlow<()> {
         let (now_ms, limits) = (core.clients.timers.now_ms(), core.clients.settings.limits);
         let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
-        match connection.session.command(&limits, now_ms) {
+        match connection.session.connects(&limits, now_ms) {
             Verdict::Flood => return stop(core, key, Disconnect::Flood),
             // A client gives up for good after a CONNECT_ERROR. After this it comes back, later.
             Verdict::Limited => return stop(core, key, Disconnect::Overloaded),
