@@ -13,6 +13,7 @@ use hyper::{
     service::service_fn,
     upgrade::OnUpgrade,
 };
+use tokio::sync::Semaphore;
 
 use crate::{
     api::{Readiness, is_probe, ops},
@@ -42,6 +43,9 @@ use super::{
     send,
     upgrade::upgrade,
 };
+
+/// How many threads make the metrics' text at once.
+static RENDERING: Semaphore = Semaphore::const_new(2);
 
 /// Serves a socket of which `received` was read already, in a task of its own.
 pub fn serve(worker: Rc<RefCell<Worker>>, socket: Socket, received: Vec<u8>, routes: Routes, visit: Visit) {
@@ -176,7 +180,8 @@ async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Optio
             Some(ops::ready(Readiness::of(&services), needs_redis))
         }
         "/metrics" if config.public_metrics => {
-            // Not on the worker's thread, whose connections would wait for it.
+            // Not on the worker's thread, whose connections would wait for it; and not on as many threads as there are that ask.
+            let _turn = RENDERING.acquire().await.ok()?;
             let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;
             text.ok().map(ops::metrics)
         }
