@@ -8,6 +8,7 @@
 
 mod answer;
 mod body;
+mod callers;
 mod connections;
 mod delete;
 mod document;

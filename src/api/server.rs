@@ -7,10 +7,8 @@ use std::{
     cell::Cell,
     convert::Infallible,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,6 +24,7 @@ use tokio::{
 use super::{
     answer::{Answer, ApiCode, ApiError, ok, with_type},
     body,
+    callers::{Caller, Callers, MOST_CALLERS},
     connections::{self, to_connection, to_user},
     delete,
     document::OPENAPI,
@@ -47,18 +46,8 @@ use crate::{
     transport::{
         content_encoding::{ENCODED, is_encoded},
         head::{HeadError, names_one_host},
-        places::{SocketPlace, SocketPlaces},
     },
 };
-
-/// The most connections to the internal listeners together; the excess is refused.
-const MAX_CONNECTIONS: usize = 1_024;
-
-/// So many more where sessions are fetched from by way of other pods.
-const MAX_SESSION_REQUESTS: usize = 16 * 1_024;
-
-/// So many have files that nothing else takes. Those above them share the files of the public listeners.
-const OWN_FILES: usize = 128;
 
 /// The most bytes of a connection that wait to be read: a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
@@ -79,18 +68,9 @@ struct Shared {
     keyring: Keyring,
     board: StatusBoard,
     pages: Pages,
-    connections: AtomicUsize,
+    callers: Arc<Callers>,
     /// The pod ends: what was begun is answered, and nothing more is begun.
     ending: watch::Sender<bool>,
-}
-
-/// One connection's place among [`MAX_CONNECTIONS`], and its file among the public ones if it needs one.
-struct Place(Api, Option<SocketPlace>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.0.connections.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 impl Api {
@@ -102,9 +82,10 @@ impl Api {
         (servers, tree): (Servers, Tree),
         pages: Pages,
     ) -> Self {
-        let (keyring, connections) = (Keyring::default(), AtomicUsize::new(0));
+        let callers = Callers::new(!services.dialects.endpoints().is_empty(), &services.sockets);
+        let keyring = Keyring::default();
         let (board, ending) = (StatusBoard::new(servers, tree), watch::Sender::new(false));
-        Self(Arc::new(Shared { services, metrics, keyring, board, pages, connections, ending }))
+        Self(Arc::new(Shared { services, metrics, keyring, board, pages, callers, ending }))
     }
 
     /// Looks at the pod for `/status`; to be called every second.
@@ -115,7 +96,7 @@ impl Api {
     /// Answers what was begun, takes nothing more, and waits until all connections are closed.
     pub async fn end(&self) {
         self.0.ending.send_replace(true);
-        while self.0.connections.load(Ordering::Relaxed) > 0 {
+        while self.0.callers.count() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -130,8 +111,8 @@ impl Api {
                 _ = ending.wait_for(|ends| *ends) => return,
             };
             match accepted {
-                Ok((stream, _)) => match self.place() {
-                    Some(place) => drop(tokio::task::spawn_local(place.serve(stream))),
+                Ok((stream, _)) => match self.0.callers.take() {
+                    Some(caller) => drop(tokio::task::spawn_local(self.clone().converse(stream, Rc::new(caller)))),
                     None => self.refuse(&stream, &complained),
                 },
                 Err(error) => {
@@ -143,20 +124,6 @@ impl Api {
         }
     }
 
-    fn place(&self) -> Option<Place> {
-        let before = self.0.connections.fetch_add(1, Ordering::Relaxed);
-        let mut place = Place(self.clone(), None);
-        // Each request that polls a session of this pod by way of another one waits in a connection.
-        let sessions = if self.0.services.dialects.endpoints().is_empty() { 0 } else { MAX_SESSION_REQUESTS };
-        if before >= MAX_CONNECTIONS + sessions {
-            return None;
-        }
-        if before >= OWN_FILES {
-            place.1 = Some(SocketPlaces::take(&self.0.services.sockets)?);
-        }
-        Some(place)
-    }
-
     fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {
         self.0.services.metrics.internal_refused.increment(1);
         // It fits an empty send buffer. If it is lost all the same, the caller sees the connection end.
@@ -166,15 +133,15 @@ impl Api {
         if complained.get().is_none_or(|last: Instant| last.elapsed() >= COMPLAIN_EVERY) {
             complained.set(Some(Instant::now()));
             tracing::warn!(
-                most = MAX_CONNECTIONS,
+                most = MOST_CALLERS,
                 "a connection to the internal listener was refused: there are as many as may be; do callers keep theirs?"
             );
         }
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Answer {
         if session::of(request.uri().path()).is_some() {
-            return session::answer(&self.0.services, request).await;
+            return session::answer(&self.0.services, request, caller).await;
         }
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
@@ -298,17 +265,18 @@ impl Api {
     }
 }
 
-impl Place {
-    async fn serve(self, stream: TcpStream) {
+impl Api {
+    /// Serves one connection.
+    async fn converse(self, stream: TcpStream, caller: Rc<Caller>) {
         let _ = stream.set_nodelay(true);
         let patience = Patience::new();
         let service = {
-            let (api, patience) = (self.0.clone(), patience.clone());
+            let (api, patience) = (self.clone(), patience.clone());
             service_fn(move |request| {
-                let (api, patience) = (api.clone(), patience.clone());
+                let (api, patience, caller) = (api.clone(), patience.clone(), Rc::clone(&caller));
                 async move {
                     patience.answering();
-                    let mut answer = api.answer(request).await;
+                    let mut answer = api.answer(request, &caller).await;
                     patience.answered();
                     if api.0.services.gate.is_draining() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                         // The next call is for another pod, or for one that stays.
@@ -326,7 +294,7 @@ impl Place {
                 .serve_connection(io, service)
                 .with_upgrades()
         );
-        let mut ending = self.0.0.ending.subscribe();
+        let mut ending = self.0.ending.subscribe();
         let ends = async move { drop(ending.wait_for(|ends| *ends).await) };
         tokio::select! {
             biased;

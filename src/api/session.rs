@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use subtle::ConstantTimeEq;
 use tokio::net::TcpStream;
 
-use super::patience::Noting;
+use super::{callers::Caller, patience::Noting};
 use crate::{
     hub::{PollingSession, Probe, Services},
     protocol::{
@@ -49,8 +49,12 @@ fn is_proven(key: &SessionKey, sid: &str, headers: &HeaderMap) -> bool {
 }
 
 /// Answers.
-pub(super) async fn answer(services: &Arc<Services>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let status = match attempt(services, request).await {
+pub(super) async fn answer(
+    services: &Arc<Services>,
+    request: Request<Incoming>,
+    caller: &Caller,
+) -> Response<Full<Bytes>> {
+    let status = match attempt(services, request, caller).await {
         Ok(response) => return response,
         Err(EngineError::UnknownSession) => StatusCode::NOT_FOUND,
         Err(EngineError::Forbidden) => StatusCode::UNAUTHORIZED,
@@ -64,6 +68,7 @@ pub(super) async fn answer(services: &Arc<Services>, request: Request<Incoming>)
 async fn attempt(
     services: &Arc<Services>,
     mut request: Request<Incoming>,
+    caller: &Caller,
 ) -> Result<Response<Full<Bytes>>, EngineError> {
     let path = request.uri().path().to_owned();
     let (sid, more) = of(&path).ok_or(EngineError::UnknownSession)?;
@@ -71,7 +76,7 @@ async fn attempt(
         return Err(EngineError::Forbidden);
     }
     let name = services.session_key.read(sid).ok_or(EngineError::UnknownSession)?;
-    if name.pod != services.pod {
+    if name.pod != services.pod || !caller.asks_for_session() {
         return Err(EngineError::UnknownSession);
     }
     let place = PollingSession { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
@@ -90,7 +95,7 @@ async fn attempt(
             let keeps_window = services.windows.are_allowed() && request.headers().contains_key(KEEPS_WINDOW);
             let framing = Framing::websocket(window_bits).keeping_window(keeps_window);
             let upgraded = upgrade::on(&mut request);
-            let services = Arc::clone(services);
+            let (services, file) = (Arc::clone(services), caller.take_file());
             tokio::task::spawn_local(async move {
                 let Some(parts) = upgraded.await.ok().and_then(|u| u.downcast::<Noting<TokioIo<TcpStream>>>().ok())
                 else {
@@ -98,7 +103,8 @@ async fn attempt(
                 };
                 let early = parts.read_buf.to_vec();
                 if let Ok(stream) = parts.io.inner.into_inner().into_std() {
-                    services.probe(place, Probe { socket: Detached::plain(stream), framing, early });
+                    let socket = Detached::plain(stream).at(file);
+                    services.probe(place, Probe { socket, framing, early, guest: None });
                 }
             });
             let mut response = Response::new(Full::default());

@@ -48,7 +48,7 @@ pub use commands::{
 pub use connection::{
     budget::Budget, mailbox::Mailbox, streams::Streams, task::ConnectionTask, transport::ClientTransport,
 };
-pub use engineio::polling::{PollingSession, Probe};
+pub use engineio::{polling::PollingSession, probe::Probe, session_pods::SessionPods};
 pub use fanout::shared_windows::SharedWindows;
 pub use places::{place_desk::PlaceDesk, rounds::PlaceRounds};
 pub use recovery::{cache::Recoveries, event_index::EventIndex};

@@ -9,6 +9,7 @@ use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, head
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use crate::{
     hub::{AcceptedConnection, ClientTransport, Mailbox, PollingSession, Probe, Seat, Services, Worker},
@@ -207,13 +208,13 @@ async fn whereabouts(services: &Services, sid: &str) -> Result<Whereabouts, Engi
         let place = PollingSession { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
         return Ok(Whereabouts::Here(place));
     }
-    let pod = format!("{:016x}", name.pod);
-    match services.control.address(&pod).await {
-        Ok(Some(address)) => {
+    let ask = async { services.control.address(&format!("{:016x}", name.pod)).await.ok().flatten() };
+    match services.session_pods.find(name.pod, ask).await {
+        Some(address) => {
             metrics.to_pod.increment(1);
             Ok(Whereabouts::Pod(address))
         }
-        Ok(None) | Err(_) => {
+        None => {
             metrics.to_nowhere.increment(1);
             Err(EngineError::UnknownSession)
         }
@@ -299,7 +300,16 @@ pub(super) fn continue_as(
                 && let Ok(socket) = socket.detach()
             {
                 let services = Arc::clone(&worker.borrow().services);
-                services.probe(place, Probe { socket, framing, early: rest });
+                let (guest, ended) = oneshot::channel();
+                visit.enter(Stage::Probing);
+                let kept = visit.clone();
+                // The session's worker may be another one: until it has ended there, the socket waits here among the others.
+                let task = tokio::task::spawn_local(async move {
+                    let _ = ended.await;
+                    drop(kept);
+                });
+                visit.runs(task.abort_handle());
+                services.probe(place, Probe { socket, framing, early: rest, guest: Some(guest) });
             }
         }
         UpgradeTarget::FarSession(session, seat) => {

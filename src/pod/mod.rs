@@ -71,7 +71,7 @@ use crate::{
     hooks::{AbsentHook, Hooks},
     hub::{
         AbsentDesk, AckDesk, AuthorNotes, Budget, ClientAddresses, EventIndex, Gate, PlaceDesk, ProcessMemory, Quic,
-        Recoveries, Senders, Services, SharedWindows, Spokesman, WorkerQueues,
+        Recoveries, Senders, Services, SessionPods, SharedWindows, Spokesman, WorkerQueues,
     },
     metrics::{AbsentMetrics, Exposition},
     protocol::Dialects,
@@ -254,6 +254,7 @@ impl Pod {
             authority: Arc::new(authority),
             hooks,
             session_key,
+            session_pods: SessionPods::default(),
             pod: u64::from_str_radix(log.control().pod(), 16).unwrap_or_default(),
             dialects: Arc::new(dialects),
             metrics,

@@ -5,6 +5,10 @@
 use std::sync::Arc;
 
 use testkit::client::Client;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use super::Pod;
 use crate::{
@@ -14,6 +18,10 @@ use crate::{
 };
 
 fn pod() -> Pod {
+    pod_with(|_| ())
+}
+
+fn pod_with(change: impl FnOnce(&mut Settings)) -> Pod {
     let mut settings = Settings::default();
     let free = ListenAddress::Ip(([127, 0, 0, 1], 0).into());
     settings.general.listen = Some(Vec::new());
@@ -21,6 +29,7 @@ fn pod() -> Pod {
     settings.general.internal_listen = vec![free];
     settings.general.workers = Some(2);
     settings.webtransport.enabled = false;
+    change(&mut settings);
     let machine = Machine {
         cores: 2,
         open_files: 10_000,
@@ -70,5 +79,42 @@ async fn rooms_that_wait_for_a_full_queue_cost_a_turn_nothing() {
     let places = sequencer.places_after(&rooms, 0);
     assert!(places < 2_000, "places for {places} rooms when all are gone");
     drop(go_on);
+    pod.stop();
+}
+
+/// They are no connections: one session is enough for as many of them as there are files.
+#[tokio::test]
+async fn sockets_that_probe_for_a_session_make_room_for_newcomers() {
+    let pod = pod_with(|settings| {
+        settings.socketio.enabled = true;
+        settings.general.max_connections = Some(16);
+    });
+    let address = pod.addresses().plain[0];
+    let mut opening = TcpStream::connect(address).await.unwrap();
+    let request = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    opening.write_all(request.as_bytes()).await.unwrap();
+    let mut opened = String::new();
+    opening.read_to_string(&mut opened).await.unwrap();
+    let sid = opened.split("\"sid\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let request = format!(
+        "GET /socket.io/?EIO=4&transport=websocket&sid={sid} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let (mut probes, mut let_in) = (Vec::new(), 0);
+    for _ in 0..600 {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let mut head = [0; 12];
+        let asked = socket.write_all(request.as_bytes()).await.is_ok();
+        let_in += usize::from(asked && socket.read_exact(&mut head).await.is_ok() && head == *b"HTTP/1.1 101");
+        probes.push(socket);
+    }
+    assert!(let_in > 128, "{let_in}");
+    let taken = pod.services().sockets.taken();
+    assert!(taken <= 256 + 16, "{taken} sockets of 256 that may wait");
+    // Those that have waited for a moment give way.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let mut client = Client::connect(address).await;
+    client.subscribe("demo:p").await;
+    drop(probes);
     pod.stop();
 }

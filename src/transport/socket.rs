@@ -100,6 +100,12 @@ impl Detached {
         Self { stream, link: Link::Plain, place: None, client: None }
     }
 
+    /// Keeps its place among the pod's files, if it has one.
+    #[must_use]
+    pub fn at(self, place: Option<SocketPlace>) -> Self {
+        Self { place, ..self }
+    }
+
     /// Puts it on this thread's event loop.
     ///
     /// # Errors

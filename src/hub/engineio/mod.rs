@@ -5,10 +5,12 @@
 
 pub mod namespaces;
 pub mod polling;
+pub mod probe;
 mod record_store;
 pub mod recovery;
 pub mod resume_plan;
 pub mod session;
+pub mod session_pods;
 mod sessions;
 mod unused;
 pub mod upgrade;

@@ -3,7 +3,10 @@
 //! Always holds: one round at a time; what is given back is told before what is taken; a connection without a place is closed, here at
 //! once and on another pod by an order.
 
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures_util::{StreamExt, stream};
 

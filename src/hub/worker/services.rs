@@ -17,6 +17,7 @@ use crate::{
         access::{client_addresses::ClientAddresses, senders::Senders},
         acks::ack_desk::AckDesk,
         connection::budget::Budget,
+        engineio::session_pods::SessionPods,
         fanout::shared_windows::SharedWindows,
         places::place_desk::PlaceDesk,
         recovery::{cache::Recoveries, event_index::EventIndex},
@@ -90,6 +91,8 @@ pub struct Services {
     pub traces: Option<Arc<Tracer>>,
     /// By which the names of Engine.IO sessions are known to be ours.
     pub session_key: SessionKey,
+    /// Where sessions of other pods are.
+    pub session_pods: SessionPods,
     /// This pod's name as a number.
     pub pod: u64,
     /// The wire formats.

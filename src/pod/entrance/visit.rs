@@ -1,6 +1,6 @@
 //! One socket that is no connection, or not yet: at which stage it is, since when, and what it holds of the pod's memory.
 //!
-//! Touches no socket: it names the task that ends. Always holds: every stage in which the pod waits for the client has a time; what it
+//! Touches no socket: it names the task that ends. Always holds: every stage in which the pod waits for the client has a time, here or with what is done then; what it
 //! holds is on the pod's account, and off it when it is over; no time of the client's runs before its task has had a turn.
 
 use std::{
@@ -51,6 +51,8 @@ pub enum Stage {
     Idle,
     /// A last answer, and the client's end.
     Closing,
+    /// A WebSocket that may take over a session, which has a time of its own.
+    Probing,
     /// The pod's own work, which has times of its own.
     Serving,
     /// It is no visit any more.
@@ -145,7 +147,7 @@ impl Stage {
             Self::Head | Self::Closing => timeouts.head,
             Self::Body => timeouts.body,
             Self::Idle => timeouts.idle,
-            Self::Serving | Self::Over => return None,
+            Self::Probing | Self::Serving | Self::Over => return None,
         }))
     }
 }

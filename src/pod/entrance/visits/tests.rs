@@ -40,6 +40,16 @@ fn each_stage_has_its_time() {
 }
 
 #[test]
+fn a_probe_has_a_time_of_its_own_and_makes_room() {
+    let mut visits = visits();
+    let visit = visits.begin(Stage::Head, 0);
+    visit.enter_at(Stage::Probing, 1_000);
+    assert_eq!(visits.sweep(1_000_000, &timeouts()), Overdue::default());
+    assert_eq!((visits.waiting(), visits.make_room(1_001), visits.make_room(1_000_000)), (1, 0, 1));
+    assert_eq!((visit.stage(), visits.waiting()), (Stage::Over, 0));
+}
+
+#[test]
 fn a_head_has_its_time_from_its_first_byte() {
     let (mut visits, traffic) = (visits(), Arc::new(Traffic::default()));
     let visit = visits.begin(Stage::Idle, 0);
