@@ -2,6 +2,7 @@
 // second, writes what `greet` says, and what `again` says each `every` ms. What ends is opened anew. The same runs against a bare listener.
 
 import { randomBytes } from 'node:crypto';
+import { constants, deflateRawSync } from 'node:zlib';
 
 import { frame, TEXT } from '../support/raw.js';
 
@@ -21,6 +22,15 @@ const manyRooms = () => message({ type: 'subscribe', rooms: Array.from({ length:
 /** The first bytes of a ClientHello of 512: a handshake that drips gets no further. */
 const hello = Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), randomBytes(500)]);
 const head = Buffer.from(`GET /ws HTTP/1.1\r\nHost: localhost\r\nX-A: ${'a'.repeat(500)}`);
+
+/** 64 KiB in a hundred bytes (RFC 7692, section 7.2.1). */
+const bomb = frame(
+  TEXT,
+  deflateRawSync(JSON.stringify({ type: 'ping', x: 'x'.repeat(65_000) }), { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4),
+  { rsv1: true },
+);
+const compressing = () =>
+  upgrade().replace('\r\n\r\n', '\r\nSec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n\r\n');
 
 /** `deaf`: nothing that the pod says is read. `tls`: the listener with TLS. `since`: the position before BIG's log. */
 export const attacks = {
@@ -59,6 +69,7 @@ export const attacks = {
     greet: () => `POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n${'['.repeat(59_999)}`,
   },
   'half messages': { sockets: 600, rate: 300, greet: () => client(frame(TEXT, ' '.repeat(60_000), { fin: false })) },
+  'messages that inflate a thousandfold': { sockets: 64, rate: 64, every: 22, greet: compressing, again: () => bomb },
   'rooms of made-up names': { sockets: 200, rate: 100, every: 1_000, brief: true, greet: () => client(manyRooms()) },
   'one command after another': {
     ...{ sockets: 16, rate: 16, every: 1_000, greet: () => client() },
