@@ -26,7 +26,9 @@ const head = Buffer.from(`GET /ws HTTP/1.1\r\nHost: localhost\r\nX-A: ${'a'.repe
 /** 64 KiB in a hundred bytes (RFC 7692, section 7.2.1). */
 const bomb = frame(
   TEXT,
-  deflateRawSync(JSON.stringify({ type: 'ping', x: 'x'.repeat(65_000) }), { finishFlush: constants.Z_SYNC_FLUSH }).subarray(0, -4),
+  deflateRawSync(JSON.stringify({ type: 'ping', x: 'x'.repeat(65_000) }), {
+    finishFlush: constants.Z_SYNC_FLUSH,
+  }).subarray(0, -4),
   { rsv1: true },
 );
 const compressing = () =>
