@@ -11,7 +11,7 @@ run *ARGS:
 quick *ARGS:
     tests/quick {{ ARGS }}
 
-# Everything but chaos, fuzz, chart and k6: before a change is handed in, at most four minutes
+# Everything but chaos, fuzz, chart, k6 and clients: before a change is handed in, at most four minutes
 check:
     tests/check
 

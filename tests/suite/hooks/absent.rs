@@ -96,6 +96,11 @@ async fn announcements_of_presence_are_no_events_that_a_user_missed() {
         settings.user_presence.offline_after = Duration::from_millis(20);
     });
     drop(connect(&pod, "ann").await);
+    let (began, gone) = (Instant::now(), "roomcast_user_presence_announced_total{status=\"offline\"}");
+    while count(&pod, gone).await < 1.0 {
+        assert!(began.elapsed() < SOON, "that it went was not told");
+        sleep(Duration::from_millis(20)).await;
+    }
     sleep(3 * AFTER).await;
     assert!(note(&pod, "ann", "n-1").await.offset > 1, "that it came, and went, is in its room");
     let asked = told(&backend, 1).await;

@@ -48,15 +48,16 @@ fn no_url_shows_a_login_or_a_query() {
     // An error in a table of pointers names the pointer, which no URL is.
     for key in keys().into_iter().filter(|key| !key.allowed.contains("pointer")) {
         let path = key.path();
-        for text in [
+        let is_url = key.kind.contains("URL") || key.kind.contains("Redis address") || key.kind.contains("origin");
+        let texts = [
+            "https://ann:s3cret@a.example/b?key=s3cret#s3cret",
+            "ann:s3cret@a.example:99999",
+            "https://ann:s3c/r?et@a.example",
             "https://ann:s3cret@a.example/b",
             "https://s3cret@a.example/b",
             "https://a.example/b?key=s3cret",
-            "https://ann:s3cret@a.example/b?key=s3cret#s3cret",
             "ftp://ann:s3cret@a.example",
-            "ann:s3cret@a.example:99999",
             "//ann:s3cret@a.example/b?key=s3cret",
-            "https://ann:s3c/r?et@a.example",
             "https://ann:s3cret@a b",
             "redis://ann:s3cret@a.example:1",
             "redis://s3cret@a.example:1",
@@ -64,8 +65,9 @@ fn no_url_shows_a_login_or_a_query() {
             "redis://ann:x?s3cret@a.example:1",
             "redis-sentinel://ann:s3cret@a.example:1?sentinelPassword=s3cret",
             "redis-sentinel://a.example:1?sentinelServiceName=m&sentinelPassword=s3cret&sentinelUsername=s3cret",
-        ] {
-            let is_url = key.kind.contains("URL") || key.kind.contains("Redis address") || key.kind.contains("origin");
+        ];
+        // Only a key that takes URLs takes them apart. The others quote what they were given.
+        for text in &texts[..if is_url { texts.len() } else { 3 }] {
             let shown = match merged(&[(&path, text)], &[], "") {
                 Ok(merged) if is_url => merged.settings.get(&path).expect("it was set"),
                 Ok(_) => continue,
