@@ -34,8 +34,11 @@ type Reached = Map<string, Map<string, Position>>;
 
 /** The most rooms, and users of a room, that are known of; the oldest is forgotten. */
 const MOST = 1_000;
-/** The shortest time between two messages to the server that say what has come, in milliseconds. */
+/** The shortest pause before more is said of what has come, in milliseconds; and the longest, while the server takes something not now. */
 const EVERY = 500;
+const LONGEST = 16 * EVERY;
+/** Of so many rooms it is said at a time: a second's are what a connection may say by itself. */
+const A_TURN = 25;
 
 /** Follows the receipts for what the client's user writes, in all rooms whose policy has them. */
 export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>): Receipts<Rooms> {
@@ -43,10 +46,11 @@ export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>)
   const got: Reached = new Map();
   /** How far what has come to this device goes, by room. */
   const here = new Map<string, Position>();
-  /** The rooms in which this was not said yet. */
+  /** The rooms in which this was not said yet, those that wait longest first. */
   let due = new Set<string>();
   const { add, tell } = listeners<{ change: Receipts<Rooms> }>(client.report);
   let snapshot: ReceiptsSnapshot | undefined;
+  let pause = EVERY;
   let endPause: (() => void) | undefined;
 
   const put = <Value>(all: Map<string, Value>, key: string, value: Value) => {
@@ -68,22 +72,31 @@ export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>)
   const reach = (rooms: Reached, room: string, { epoch, offset }: Position) =>
     [...(rooms.get(room) ?? [])].flatMap(([user, to]) => (to.epoch === epoch && to.offset >= offset ? user : []));
   const rest = (ms: number) => {
-    endPause ??= client.clock.after(ms, () => {
+    pause = ms;
+    endPause?.();
+    endPause = client.clock.after(ms, () => {
       endPause = undefined;
       flush();
     });
   };
   const flush = () => {
     if (endPause || !due.size || client.state.kind !== 'open') return;
+    const longer = Math.min(2 * pause, LONGEST);
     rest(EVERY);
-    const rooms = due;
-    due = new Set();
-    for (const room of rooms) {
-      client.ask({ type: 'ack', room, ...here.get(room), delivered: true }, (answer) => {
+    let left = A_TURN;
+    for (const room of due) {
+      if (!left) break;
+      due.delete(room);
+      const at = here.get(room);
+      // It was forgotten meanwhile.
+      if (!at) continue;
+      left -= 1;
+      client.ask({ type: 'ack', room, ...at, delivered: true }, (answer) => {
         if (answer?.type !== 'error' || !here.has(room)) return;
         if (PASSING.includes(answer.code as string)) {
           due.add(room);
-          rest(2 * EVERY);
+          // Once a turn, however many rooms were refused.
+          if (pause < longer) rest(longer);
         }
         // The log has another end than this client knew, or the room is none of the user's any more.
         else here.delete(room);

@@ -324,13 +324,53 @@ test('what has come is said again where the server could not take it for now, an
     type === 'done' && id > 1 ? { type: 'error', id, code, ...more } : { type, id, ...more };
   own.deliver('dm', position);
   await settled();
-  await clock.advance(1_000);
-  assert.ok(sentTo(pod, 'ack').length >= 2, 'once more');
+  // A second after the refusal, two after the next one, and so on; no longer than eight.
+  let said = 1;
+  for (const pause of [1_000, 2_000, 4_000, 8_000, 8_000]) {
+    await clock.advance(pause - 1);
+    assert.equal(sentTo(pod, 'ack').length, said, `not yet after ${pause - 1} ms`);
+    await clock.advance(1);
+    said += 1;
+    assert.equal(sentTo(pod, 'ack').length, said, `again after ${pause} ms`);
+  }
   code = 'forbidden';
-  await clock.advance(2_000);
+  await clock.advance(8_000);
   const before = sentTo(pod, 'ack').length;
   pod.cut();
   await clock.advance(5_000);
   assert.deepEqual([sentTo(pod, 'ack').length, reported], [before, []]);
+  own.close();
+});
+
+test('of many rooms it is said a few at a time, and of those that were forgotten meanwhile not at all', async () => {
+  const { clock, pod, connect, reported } = world();
+  const bob = connect('bob');
+  const own = receipts(bob);
+  bob.connect();
+  await settled();
+  const rooms = Array.from({ length: 1_060 }, (_, n) => `r${n}`);
+  const positions = rooms.map((room) => pod.publish(room, 't', 1));
+  const deliver = (from, to) => {
+    for (let n = from; n < to; n++) own.deliver(rooms[n], positions[n]);
+  };
+  deliver(0, 60);
+  const said = () => sentTo(pod, 'ack').map(({ room }) => room);
+  await settled();
+  assert.deepEqual(said(), ['r0']);
+  await clock.advance(499);
+  assert.equal(said().length, 1);
+  await clock.advance(1);
+  assert.deepEqual(said(), rooms.slice(0, 26), '25 rooms, those that wait longest first');
+  // Each one more has the client forget the oldest.
+  deliver(60, rooms.length);
+  await clock.advance(500);
+  assert.deepEqual(said().slice(26), rooms.slice(60, 85), 'a room that was forgotten takes no place');
+  pod.cut();
+  const before = said().length;
+  await clock.advance(60_000);
+  const again = said().slice(before);
+  assert.deepEqual(again.toSorted(), rooms.slice(60).toSorted(), 'all that it knows, over the next connection');
+  assert.ok(sentTo(pod, 'ack').every(({ epoch, offset }) => epoch && offset));
+  assert.deepEqual(reported, []);
   own.close();
 });
