@@ -111,7 +111,7 @@ export function unread<Rooms extends object = AnyRooms>(
         for (const one of told) put(one);
         for (const name of followed.keys()) count(name);
         changed();
-      } else if (PASSING.includes(code)) return later(ask);
+      } else if (PASSING.includes(code)) return void client.clock.after(2 * EVERY, () => isOver || ask());
       else {
         fail(code, message, room);
         // The others are counted all the same.
@@ -124,17 +124,20 @@ export function unread<Rooms extends object = AnyRooms>(
     });
     if (isSent) asking = 'once';
   };
-  const later = (then: () => void) => void client.clock.after(2 * EVERY, () => isOver || then());
   const resume = () => {
     endPause?.();
     endPause = undefined;
   };
-  const flush = () => {
-    if (endPause || due.size === 0 || client.state.kind !== 'open') return;
-    endPause = client.clock.after(EVERY, () => {
-      endPause = undefined;
+  const rest = (ms: number) => {
+    resume();
+    endPause = client.clock.after(ms, () => {
+      resume();
       flush();
     });
+  };
+  const flush = () => {
+    if (endPause || !due.size || client.state.kind !== 'open') return;
+    rest(EVERY);
     const rooms = due;
     due = new Set();
     for (const room of rooms) {
@@ -143,7 +146,7 @@ export function unread<Rooms extends object = AnyRooms>(
         if (type !== 'error') return;
         if (PASSING.includes(code)) {
           due.add(room);
-          later(flush);
+          if (!isOver) rest(2 * EVERY);
         } else {
           // The log has another end than this client knew.
           read.delete(room);

@@ -190,6 +190,12 @@ for (const code of ['rate_limited', 'unavailable', 'unknown'])
     assert.equal(counts(own).a, 1);
     refusals = 2;
     own.read('a');
+    await settled();
+    for (const said of [1, 2]) {
+      await clock.advance(999);
+      assert.equal(sentTo(pod, 'ack').length, said, 'not before a second after it was refused');
+      await clock.advance(1);
+    }
     await clock.advance(10_000);
     assert.deepEqual([counts(own), reported, refusals], [{ a: 0, total: 0 }, [], 0]);
     assert.equal(sentTo(pod, 'ack').length, 3);
