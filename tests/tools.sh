@@ -22,6 +22,13 @@ once() {
   ) 9>"$tools/$name.lock"
 }
 
+# apart FUNCTION ARGUMENT…: runs one of these in a session of its own, which goes on, and keeps the lock of `once`, when a script's group
+# of processes is killed: apt-get that ends half way leaves dpkg broken, and programs that are there but not set up.
+apart() {
+  # shellcheck disable=SC2016 # it is the other shell that expands it
+  TEST_TOOLS=$tools setsid --wait bash -euo pipefail -c 'source tests/tools.sh; "$@"' _ "$@"
+}
+
 # Without Go the tests that need it say that they skipped, and the closing lines say so again.
 need_grpcurl() {
   once grpcurl install_grpcurl
@@ -72,7 +79,7 @@ apt_install() {
     echo "$* is missing and can only be installed by root on Debian or Ubuntu: install it and run this again"
     return 1
   fi
-  once apt get_packages "$@"
+  once apt apart get_packages "$@"
 }
 
 # One at a time: of the lists of packages apt-get waits for nobody. A server that a package starts must not hold the lock on.
@@ -83,10 +90,8 @@ get_packages() {
   { "${install[@]}" || { apt-get update -q && "${install[@]}"; }; } 9>&-
 }
 
-need_redis() {
-  command -v redis-server >/dev/null && return
-  once redis install_redis
-}
+# Only who has the lock looks whether it is there: before apt-get has set it up it is there as well.
+need_redis() { once redis apart install_redis; }
 
 install_redis() {
   command -v redis-server >/dev/null && return
@@ -97,7 +102,9 @@ install_redis() {
 }
 
 # PostgreSQL 15 or newer. Each test makes a cluster of its own; the package's is not started.
-need_postgres() {
+need_postgres() { once postgres apart install_postgres; }
+
+install_postgres() {
   if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null; then return; fi
   # Without this the package makes a cluster, and starts it.
   if [[ $(id -u) == 0 && ! -e /etc/postgresql-common/createcluster.conf ]]; then
@@ -129,13 +136,15 @@ need_oldest_redis() {
 
 need_chromium() {
   if [[ -z ${CHROMIUM:-} ]]; then
-    command -v chromium >/dev/null || apt_install chromium
+    once chromium apart install_chromium
     CHROMIUM=$(command -v chromium)
     export CHROMIUM
   fi
   # Its launcher script complains harmlessly on some machines.
   "$CHROMIUM" --version 2>/dev/null
 }
+
+install_chromium() { command -v chromium >/dev/null || apt_install chromium; }
 
 need_python() {
   need_command python3 "Python 3.11 or later"
