@@ -9,7 +9,7 @@ use super::{
 };
 use testkit::redis::Standalone;
 
-use crate::harness::{get, publication};
+use crate::harness::{SOON, get, publication};
 use flate2::{Compression, write::GzEncoder};
 use roomcast::testing::{config::RedisUrl, model::Room, pod::Pod};
 use roomcast_proto::{
@@ -18,7 +18,7 @@ use roomcast_proto::{
     roomcast::{Event, GetHistoryRequest, PublishRequest, event::Payload, roomcast_client::RoomcastClient},
 };
 use tokio::task::block_in_place;
-use tonic::Code;
+use tonic::{Code, transport::Channel};
 
 const PUBLISH: &str = "/roomcast.v1.Roomcast/Publish";
 const KEY: (&str, &str) = ("authorization", "Bearer test-key");
@@ -156,11 +156,14 @@ async fn connections_that_never_call_make_room_for_those_that_do() {
     for _ in 0..1_100 {
         silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let mut newcomer = Caller::connect(address).await;
-    for caller in [&mut newcomer, &mut known] {
-        assert_eq!(caller.call(PUBLISH, &[KEY], encoded(&publish("r", "2"))).await.code(), Code::Ok);
+    // One that came a moment ago makes no room yet: each call connects anew until one is let in.
+    let mut newcomer = RoomcastClient::new(Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy());
+    let began = Instant::now();
+    while let Err(status) = newcomer.publish(publish_to("r", event("t", "2"))).await {
+        assert!(began.elapsed() < SOON, "a newcomer is kept out: {status}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    assert_eq!(known.call(PUBLISH, &[KEY], encoded(&publish("r", "3"))).await.code(), Code::Ok);
     drop(silent);
     pod.stop();
 }
