@@ -1,5 +1,5 @@
-//! What a client's messages are more than what came of them over the network: a frame of 70 bytes inflates to the largest message, which
-//! costs the pod a thousand times what it costs the client, whatever becomes of the message then.
+//! What a client's messages are more than what came of them over the network: a frame of a hundred bytes inflates to the largest message,
+//! which costs the pod hundreds of times what it costs the client, whatever becomes of the message then.
 //!
 //! Pure: the time is the caller's, in milliseconds since the worker began. Always holds: a client whose messages inflate as messages do is
 //! never held up; of one whose messages do not, no more is read for some seconds than the pod can bear.
