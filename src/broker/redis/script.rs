@@ -61,6 +61,9 @@ impl ScriptText {
 
 const ROOM: &str = include_str!("lua/room.lua");
 
+/// Of scripts that tell of members whom another pod may have too.
+const ELSEWHERE: &str = include_str!("lua/elsewhere.lua");
+
 /// The words of a call after its name: the script, whose place `Node` fills, its keys and its arguments.
 pub(super) fn command(script: &Script, keys: Vec<String>, args: impl IntoIterator<Item = Value>) -> Vec<Value> {
     let mut command = vec![Value::from(script.text.sha.as_str()), count(keys.len())];
@@ -89,10 +92,10 @@ scripts! {
     UNTOLD_ACKS = "untold_acks", ACROSS_SLOTS; include_str!("lua/untold_acks.lua");
     KEPT_ACKS = "kept_acks", ""; include_str!("lua/kept_acks.lua");
     USER_PLACES = "user_places", ACROSS_SLOTS; include_str!("lua/user_places.lua");
-    MEMBERS = "members", ""; include_str!("lua/members.lua");
+    MEMBERS = "members", ""; ELSEWHERE, include_str!("lua/members.lua");
     PODS = "pods", ""; include_str!("lua/pods.lua");
     LIST = "list", ""; include_str!("lua/list.lua");
-    EVICT = "evict", ""; include_str!("lua/evict.lua");
+    EVICT = "evict", ""; ELSEWHERE, include_str!("lua/evict.lua");
     LEASE = "lease", ""; include_str!("lua/lease.lua");
     CONTROL = "control", ""; include_str!("lua/control.lua");
     MARK = "mark", ""; include_str!("lua/mark.lua");

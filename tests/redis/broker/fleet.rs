@@ -2,14 +2,22 @@
 
 use super::*;
 
+/// Two pods with short leases, and a room to which the second one is subscribed.
+async fn dying_and_staying(server: &Standalone) -> (Pod, Pod, Room) {
+    let settings = Settings { lease: Duration::from_secs(1), ..alone(server) };
+    let (dying, staying, room) = (Pod::ready(settings.clone()).await, Pod::ready(settings).await, room("a"));
+    staying.subscribed(&room).await;
+    (dying, staying, room)
+}
+
+fn member(name: &str) -> Member {
+    Member { connection: name.into(), user: Some("ann".into()) }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_members_of_a_dead_pod_are_gone_after_its_lease() {
     let server = tokio::task::block_in_place(Standalone::start);
-    let settings = Settings { lease: Duration::from_secs(1), ..alone(&server) };
-    let (dying, staying) = (Pod::ready(settings.clone()).await, Pod::ready(settings).await);
-    let room = room("a");
-    staying.subscribed(&room).await;
-    let member = |name: &str| Member { connection: name.into(), user: Some("ann".into()) };
+    let (dying, staying, room) = dying_and_staying(&server).await;
     for n in 0..3 {
         dying.broker.join(&room, &member(&format!("d{n}")));
     }
@@ -46,11 +54,7 @@ async fn the_members_of_a_dead_pod_are_gone_after_its_lease() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_an_edge_that_go_over_to_another_pod_are_told_as_neither_gone_nor_come() {
     let server = tokio::task::block_in_place(Standalone::start);
-    let settings = Settings { lease: Duration::from_secs(1), ..alone(&server) };
-    let (dying, staying) = (Pod::ready(settings.clone()).await, Pod::ready(settings).await);
-    let room = room("a");
-    staying.subscribed(&room).await;
-    let member = |name: &str| Member { connection: name.into(), user: Some("ann".into()) };
+    let (dying, staying, room) = dying_and_staying(&server).await;
     let told = || staying.ear.of(&room).presence;
     let is_told = |joined: bool, name: &str| told().contains(&(joined, name.to_owned()));
     for name in ["e1", "e2"] {

@@ -142,6 +142,22 @@ async fn grpc(pod: &Pod) -> RealtimeServiceClient<Channel> {
     RealtimeServiceClient::new(Channel::from_shared(address).unwrap().connect().await.unwrap())
 }
 
+/// Two pods over this Redis, a user's client at the first and a guest's at the second, in the room of event 123.
+async fn user_and_guest(urls: &str) -> ([Pod; 2], Client, Client) {
+    let secret = "a-secret-of-thirty-two-bytes-or-more";
+    let pods = [(); 2].map(|()| preset("ticketing", urls, &[("JWT_SECRET", secret)]));
+    for pod in &pods {
+        ready(pod).await;
+    }
+    let token = signed(&json!({"user_id": "u1"}), secret);
+    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
+    let mut guest = open(&pods[1], "/ws").await;
+    user.json().await;
+    guest.json().await;
+    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    (pods, user, guest)
+}
+
 /// The value of a series on the public listener.
 async fn value(pod: &Pod, series: &str) -> f64 {
     let (_, text) = get(pod, "/metrics").await;
@@ -153,17 +169,7 @@ async fn value(pod: &Pod, series: &str) -> f64 {
 async fn ticketing_over_a_cluster() {
     let cluster = block_in_place(|| Cluster::start(3, 0));
     let urls: Vec<_> = cluster.addresses().iter().map(|(host, port)| format!("redis://{host}:{port}")).collect();
-    let secret = "a-secret-of-thirty-two-bytes-or-more";
-    let pods = [(); 2].map(|()| preset("ticketing", &urls.join(","), &[("JWT_SECRET", secret)]));
-    for pod in &pods {
-        ready(pod).await;
-    }
-    let token = signed(&json!({"user_id": "u1"}), secret);
-    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
-    let mut guest = open(&pods[1], "/ws").await;
-    user.json().await;
-    guest.json().await;
-    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    let (pods, mut user, mut guest) = user_and_guest(&urls.join(",")).await;
     user.send(r#"{"type":"room:join","payload":{"room":"event:123"}}"#).await;
     // Members are known to the fleet a moment later.
     let mut other = grpc(&pods[1]).await;
@@ -308,17 +314,7 @@ async fn ticketing_without_redis_is_not_ready_and_says_so() {
 async fn what_services_publish_in_redis_reaches_a_user_a_room_or_everyone() {
     let server = block_in_place(Standalone::start);
     let (host, port) = server.address();
-    let secret = "a-secret-of-thirty-two-bytes-or-more";
-    let pods = [(); 2].map(|()| preset("ticketing", &format!("redis://{host}:{port}"), &[("JWT_SECRET", secret)]));
-    for pod in &pods {
-        ready(pod).await;
-    }
-    let token = signed(&json!({"user_id": "u1"}), secret);
-    let mut user = open(&pods[0], &format!("/ws?token={token}")).await;
-    let mut guest = open(&pods[1], "/ws").await;
-    user.json().await;
-    guest.json().await;
-    guest.send(r#"{"type":"room:join","payload":{"event_id":"123"}}"#).await;
+    let (pods, mut user, mut guest) = user_and_guest(&format!("redis://{host}:{port}")).await;
     tokio::time::sleep(Duration::from_millis(400)).await;
     let published = |channel: &str, message: &str| {
         let heard = block_in_place(|| server.link().unwrap().call(&["PUBLISH", channel, message]).unwrap().number());

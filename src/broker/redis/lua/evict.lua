@@ -9,15 +9,8 @@ local function tell(kind, connection, user)
 end
 if ARGV[2] ~= '' then
   for i = 1, #members, 2 do
-    local connection, was, other = members[i], members[i + 1], false
-    for k = 3, #KEYS do
-      local there = redis.call('HGET', KEYS[k], connection)
-      if there == was then
-        other = there
-        break
-      end
-      other = other or there
-    end
+    local connection, was = members[i], members[i + 1]
+    local other = elsewhere(connection, was)
     -- An edge tells of its members over another link by now.
     if other ~= was then
       tell('l', connection, was)

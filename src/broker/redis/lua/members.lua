@@ -14,18 +14,6 @@ local function tell(kind, connection, user)
     end
   end
 end
--- What another pod has under a connection's name: the same, if one has that.
-local function elsewhere(connection, user)
-  local other = false
-  for k = 3, #KEYS do
-    local there = redis.call('HGET', KEYS[k], connection)
-    if there == user then
-      return there
-    end
-    other = other or there
-  end
-  return other
-end
 for i = 5, #ARGV, 3 do
   local sign, connection, user = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local of_edge = string.sub(sign, 2, 2) == '@'
