@@ -1,5 +1,7 @@
 //! The preset `ticketing`.
 
+use roomcast_proto::realtime::GetConnectionStatsResponse;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -158,6 +160,20 @@ async fn user_and_guest(urls: &str) -> ([Pod; 2], Client, Client) {
     (pods, user, guest)
 }
 
+/// What a pod says when it knows of so many members of `event:123`, and of the user.
+async fn members(pod: &Pod, count: i32) -> GetConnectionStatsResponse {
+    let (mut caller, began) = (grpc(pod).await, Instant::now());
+    loop {
+        let request = GetConnectionStatsRequest { room: "event:123".into() };
+        let stats = caller.get_connection_stats(request).await.unwrap().into_inner();
+        if stats.connections_per_room.get("event:123") == Some(&count) && stats.authenticated_connections == 1 {
+            return stats;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{stats:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 /// The value of a series on the public listener.
 async fn value(pod: &Pod, series: &str) -> f64 {
     let (_, text) = get(pod, "/metrics").await;
@@ -172,18 +188,9 @@ async fn ticketing_over_a_cluster() {
     let (pods, mut user, mut guest) = user_and_guest(&urls.join(",")).await;
     user.send(r#"{"type":"room:join","payload":{"room":"event:123"}}"#).await;
     // Members are known to the fleet a moment later.
+    let stats = members(&pods[1], 2).await;
+    assert_eq!((stats.total_connections, stats.authenticated_connections, stats.anonymous_connections), (2, 1, 1));
     let mut other = grpc(&pods[1]).await;
-    let began = Instant::now();
-    loop {
-        let stats = other.get_connection_stats(GetConnectionStatsRequest { room: "event:123".into() }).await.unwrap();
-        let stats = stats.into_inner();
-        if stats.connections_per_room["event:123"] == 2 && stats.authenticated_connections == 1 {
-            assert_eq!((stats.total_connections, stats.anonymous_connections), (2, 1));
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(10), "{stats:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     // A caller of one pod reaches a user of the other.
     let booking = NotifyBookingResultRequest {
         user_id: "u1".into(),
@@ -315,7 +322,7 @@ async fn what_services_publish_in_redis_reaches_a_user_a_room_or_everyone() {
     let server = block_in_place(Standalone::start);
     let (host, port) = server.address();
     let (pods, mut user, mut guest) = user_and_guest(&format!("redis://{host}:{port}")).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    members(&pods[1], 1).await;
     let published = |channel: &str, message: &str| {
         let heard = block_in_place(|| server.link().unwrap().call(&["PUBLISH", channel, message]).unwrap().number());
         assert_eq!(heard, 2, "every pod hears {channel}");
