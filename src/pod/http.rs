@@ -180,13 +180,21 @@ async fn ops(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Optio
             Some(ops::ready(Readiness::of(&services), needs_redis))
         }
         "/metrics" if config.public_metrics => {
-            // Not on the worker's thread, whose connections would wait for it; and not on as many threads as there are that ask.
-            let _turn = RENDERING.acquire().await.ok()?;
-            let text = tokio::task::spawn_blocking(move || (services.render_metrics)()).await;
-            text.ok().map(ops::metrics)
+            made_in_turn(&RENDERING, move || (services.render_metrics)()).await.map(ops::metrics)
         }
         _ => None,
     }
+}
+
+/// Makes a text, not on the worker's thread, whose connections would wait for it, and not on as many threads as there are that ask. A
+/// turn lasts as long as the work, which goes on when a client that has asked hangs up.
+async fn made_in_turn(turns: &'static Semaphore, make: impl FnOnce() -> String + Send + 'static) -> Option<String> {
+    let turn = turns.acquire().await.ok()?;
+    let work = move || {
+        let _turn = turn;
+        make()
+    };
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
@@ -246,4 +254,30 @@ async fn take_back(
     from.into_iter().for_each(|from| socket.set_client(from));
     let rest = [&parts.read_buf[..], &ahead].concat();
     engine::continue_as(&worker, socket, rest, target, visit);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_lasts_as_long_as_the_work_though_the_client_is_gone() {
+        static TURNS: Semaphore = Semaphore::const_new(1);
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, goes_on) = mpsc::channel();
+        let asked = tokio::spawn(made_in_turn(&TURNS, move || {
+            begun.send(()).unwrap();
+            goes_on.recv().unwrap();
+            String::new()
+        }));
+        has_begun.await.unwrap();
+        asked.abort();
+        assert!(asked.await.unwrap_err().is_cancelled() && TURNS.try_acquire().is_err());
+        go_on.send(()).unwrap();
+        let next = tokio::time::timeout(Duration::from_secs(10), made_in_turn(&TURNS, || "text".to_owned()));
+        assert_eq!(next.await.unwrap().as_deref(), Some("text"));
+    }
 }
