@@ -208,8 +208,8 @@ async fn whereabouts(services: &Services, sid: &str) -> Result<Whereabouts, Engi
         let place = PollingSession { worker: usize::from(name.worker), name: ConnectionId(name.connection) };
         return Ok(Whereabouts::Here(place));
     }
-    let ask = async { services.control.address(&format!("{:016x}", name.pod)).await.ok().flatten() };
-    match services.session_pods.find(name.pod, ask).await {
+    let pod = format!("{:016x}", name.pod);
+    match services.session_pods.find(name.pod, services.control.address(&pod)).await {
         Some(address) => {
             metrics.to_pod.increment(1);
             Ok(Whereabouts::Pod(address))

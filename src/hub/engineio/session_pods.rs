@@ -1,7 +1,8 @@
 //! Where the pods are that sessions' names name, as far as this pod asked lately.
 //!
 //! Never asks itself. Bounded: [`MOST`]; of a pod one question at a time is under way, and one a second at most, however many requests name
-//! it: a name of a pod that is gone is as good as any, and each client that had a session there has it. Always holds: what is not known is asked.
+//! it: a name of a pod that is gone is as good as any, and each client that had a session there has it. Always holds: what is not known is
+//! asked; a question without an answer makes no pod unknown that was known.
 
 use std::{
     collections::HashMap,
@@ -25,14 +26,16 @@ type Said = Option<(Option<String>, Instant)>;
 pub struct SessionPods(Mutex<HashMap<u64, Arc<WaitingMutex<Said>>>>);
 
 impl SessionPods {
-    /// Where a pod is. `ask`: what is asked if that is not known; those that come meanwhile wait for its answer.
-    pub async fn find(&self, pod: u64, ask: impl Future<Output = Option<String>>) -> Option<String> {
+    /// Where a pod is; `None`: nowhere. `ask`: what is asked if that is not known; those that come meanwhile wait for its answer. If there
+    /// is none, what was said last is as good as new.
+    pub async fn find<E>(&self, pod: u64, ask: impl Future<Output = Result<Option<String>, E>>) -> Option<String> {
         let place = self.place(pod);
         let mut said = place.lock().await;
         match &*said {
             Some((address, at)) if at.elapsed() < FRESH => address.clone(),
             _ => {
-                let address = ask.await;
+                let answer = ask.await;
+                let address = answer.unwrap_or_else(|_| said.as_ref().and_then(|(address, _)| address.clone()));
                 *said = Some((address.clone(), Instant::now()));
                 address
             }
@@ -66,7 +69,7 @@ mod tests {
             pods.find(pod, async move {
                 asked.set(asked.get() + 1);
                 sleep(Duration::from_millis(100)).await;
-                (pod == 1).then(|| "10.0.0.1:9000".to_owned())
+                Ok::<_, ()>((pod == 1).then(|| "10.0.0.1:9000".to_owned()))
             })
         };
         for _ in 0..3 {
@@ -85,6 +88,13 @@ mod tests {
             () = sleep(Duration::from_millis(10)) => {}
         }
         assert!(find(1).await.is_some());
+        // Nor does a question that fails.
+        for _ in 0..3 {
+            sleep(FRESH).await;
+            assert!(pods.find(1, async { Err(()) }).await.is_some() && pods.find(7, async { Err(()) }).await.is_none());
+        }
+        sleep(FRESH).await;
+        assert!(pods.find(1, async { Ok::<_, ()>(None) }).await.is_none(), "it is gone");
         for pod in 0..3 * MOST as u64 {
             pods.place(pod);
         }
