@@ -1,7 +1,8 @@
 //! The connections to the internal listener: backends, probes, and other pods that ask for sessions of this one.
 //!
-//! Counts them, and the files that they take. Bounded: [`MOST_CALLERS`], and [`MOST_SESSIONS`] beside them. Always holds: what clients have
-//! other pods ask takes neither the places nor the files that backends and probes have of their own.
+//! Counts them, and the files that they take. Bounded: [`MOST_CALLERS`], and [`MOST_SESSIONS`] beside them; until it has asked for something a
+//! connection has any of these places. Always holds: what clients have other pods ask takes neither the places nor the files that backends
+//! and probes have of their own, and these take none of sessions once they have asked.
 
 use std::{
     cell::{Cell, RefCell},
@@ -24,7 +25,10 @@ const OWN_FILES: usize = 128;
 
 /// The connections.
 pub(super) struct Callers {
+    /// Those that have asked for no session: newcomers, backends and probes.
     callers: AtomicUsize,
+    /// Of these, those that have asked for something.
+    backends: AtomicUsize,
     sessions: AtomicUsize,
     most_sessions: usize,
     files: Arc<SocketPlaces>,
@@ -33,9 +37,17 @@ pub(super) struct Callers {
 /// One connection's place. Given back when it is dropped.
 pub(super) struct Caller {
     all: Arc<Callers>,
-    is_for_sessions: Cell<bool>,
+    purpose: Cell<Purpose>,
     /// Its file among the public ones, if it needs one.
     file: RefCell<Option<SocketPlace>>,
+}
+
+/// What a connection has asked for first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Nothing,
+    Api,
+    Sessions,
 }
 
 impl Callers {
@@ -44,6 +56,7 @@ impl Callers {
         let most_sessions = if has_sessions { MOST_SESSIONS } else { 0 };
         Arc::new(Self {
             callers: AtomicUsize::new(0),
+            backends: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             most_sessions,
             files: Arc::clone(files),
@@ -58,7 +71,7 @@ impl Callers {
     /// Takes one in. What it is for is not known yet. `None`: there is no place for it.
     pub(super) fn take(self: &Arc<Self>) -> Option<Caller> {
         let before = self.callers.fetch_add(1, Relaxed);
-        let caller = Caller { all: Arc::clone(self), is_for_sessions: Cell::new(false), file: RefCell::default() };
+        let caller = Caller { all: Arc::clone(self), purpose: Cell::new(Purpose::Nothing), file: RefCell::default() };
         if before + self.sessions.load(Relaxed) >= MOST_CALLERS + self.most_sessions {
             return None;
         }
@@ -70,9 +83,22 @@ impl Callers {
 }
 
 impl Caller {
+    /// It asks for something that is no session: it is a backend or a probe. `false`: there is no place for it.
+    pub(super) fn asks_the_api(&self) -> bool {
+        if self.purpose.get() != Purpose::Nothing {
+            return true;
+        }
+        if self.all.backends.fetch_add(1, Relaxed) >= MOST_CALLERS {
+            self.all.backends.fetch_sub(1, Relaxed);
+            return false;
+        }
+        self.purpose.set(Purpose::Api);
+        true
+    }
+
     /// It asks for a session of this pod: it is none of the backends and probes from now on. `false`: there is no place for it.
     pub(super) fn asks_for_session(&self) -> bool {
-        if self.is_for_sessions.get() {
+        if self.purpose.get() == Purpose::Sessions {
             return true;
         }
         if self.file.borrow().is_none() {
@@ -83,8 +109,10 @@ impl Caller {
             self.all.sessions.fetch_sub(1, Relaxed);
             return false;
         }
-        self.is_for_sessions.set(true);
         self.all.callers.fetch_sub(1, Relaxed);
+        if self.purpose.replace(Purpose::Sessions) == Purpose::Api {
+            self.all.backends.fetch_sub(1, Relaxed);
+        }
         true
     }
 
@@ -96,8 +124,12 @@ impl Caller {
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        let count = if self.is_for_sessions.get() { &self.all.sessions } else { &self.all.callers };
+        let purpose = self.purpose.get();
+        let count = if purpose == Purpose::Sessions { &self.all.sessions } else { &self.all.callers };
         count.fetch_sub(1, Relaxed);
+        if purpose == Purpose::Api {
+            self.all.backends.fetch_sub(1, Relaxed);
+        }
     }
 }
 
@@ -138,6 +170,18 @@ mod tests {
         assert!(backends[0].asks_for_session() && callers.count() == MOST_CALLERS);
         drop(backends);
         assert_eq!((callers.count(), files.taken()), (0, 0));
+    }
+
+    #[test]
+    fn backends_that_keep_their_connections_leave_sessions_their_places() {
+        let callers = Callers::new(true, &files(100_000));
+        let leaked: Vec<_> = (0..2 * MOST_CALLERS).map(|_| callers.take().unwrap()).collect();
+        assert_eq!(leaked.iter().filter(|caller| caller.asks_the_api()).count(), MOST_CALLERS);
+        assert!(leaked[0].asks_the_api() && !callers.take().unwrap().asks_the_api());
+        assert!(callers.take().unwrap().asks_for_session());
+        assert!(leaked[0].asks_for_session() && callers.take().unwrap().asks_the_api(), "one has become another pod's");
+        drop(leaked);
+        assert_eq!(callers.backends.load(Relaxed), 0);
     }
 
     #[test]

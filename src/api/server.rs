@@ -4,7 +4,6 @@
 //! has shown a key where one is needed.
 
 use std::{
-    cell::Cell,
     convert::Infallible,
     pin::pin,
     rc::Rc,
@@ -40,7 +39,7 @@ use super::{
 };
 use crate::{
     hub::{Quic, Readiness, Services},
-    metrics::Exposition,
+    metrics::{Exposition, RareWarning},
     model::Room,
     traces::Publisher,
     transport::{
@@ -51,9 +50,6 @@ use crate::{
 
 /// The most bytes of a connection that wait to be read: a request's head must fit.
 const MAX_BUFFER: usize = 64 * 1024;
-
-/// How often refused connections are logged.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 
 /// Answers requests for the files of a page; `None`: it is for something else.
 pub type Pages = fn(&Parts) -> Option<Answer>;
@@ -69,6 +65,7 @@ struct Shared {
     board: StatusBoard,
     pages: Pages,
     callers: Arc<Callers>,
+    refused: RareWarning,
     /// The pod ends: what was begun is answered, and nothing more is begun.
     ending: watch::Sender<bool>,
 }
@@ -85,7 +82,16 @@ impl Api {
         let callers = Callers::new(!services.dialects.endpoints().is_empty(), &services.sockets);
         let keyring = Keyring::default();
         let (board, ending) = (StatusBoard::new(servers, tree), watch::Sender::new(false));
-        Self(Arc::new(Shared { services, metrics, keyring, board, pages, callers, ending }))
+        Self(Arc::new(Shared {
+            services,
+            metrics,
+            keyring,
+            board,
+            pages,
+            callers,
+            refused: RareWarning::new(),
+            ending,
+        }))
     }
 
     /// Looks at the pod for `/status`; to be called every second.
@@ -103,7 +109,6 @@ impl Api {
 
     /// Serves one listener until the pod ends. Needs a `LocalSet`.
     pub async fn serve(self, listener: TcpListener) {
-        let complained = Cell::new(None);
         let mut ending = self.0.ending.subscribe();
         loop {
             let accepted = tokio::select! {
@@ -113,7 +118,7 @@ impl Api {
             match accepted {
                 Ok((stream, _)) => match self.0.callers.take() {
                     Some(caller) => drop(tokio::task::spawn_local(self.clone().converse(stream, Rc::new(caller)))),
-                    None => self.refuse(&stream, &complained),
+                    None => self.refuse(&stream),
                 },
                 Err(error) => {
                     tracing::debug!(%error, "accept failed on the internal listener; trying again in 100 ms");
@@ -124,17 +129,21 @@ impl Api {
         }
     }
 
-    fn refuse(&self, stream: &TcpStream, complained: &Cell<Option<Instant>>) {
-        self.0.services.metrics.internal_refused.increment(1);
+    fn refuse(&self, stream: &TcpStream) {
         // It fits an empty send buffer. If it is lost all the same, the caller sees the connection end.
         let _ = stream.try_write(
             b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: 0\r\n\r\n",
         );
-        if complained.get().is_none_or(|last: Instant| last.elapsed() >= COMPLAIN_EVERY) {
-            complained.set(Some(Instant::now()));
+        self.note_refused();
+    }
+
+    fn note_refused(&self) {
+        self.0.services.metrics.internal_refused.increment(1);
+        if let Some(count) = self.0.refused.due(Instant::now()) {
             tracing::warn!(
+                count,
                 most = MOST_CALLERS,
-                "a connection to the internal listener was refused: there are as many as may be; do callers keep theirs?"
+                "connections to the internal listener were refused: there are as many as may be; do callers keep theirs?"
             );
         }
     }
@@ -142,6 +151,14 @@ impl Api {
     async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Answer {
         if session::of(request.uri().path()).is_some() {
             return session::answer(&self.0.services, request, caller).await;
+        }
+        if !caller.asks_the_api() {
+            self.note_refused();
+            let full = ApiError::new(
+                ApiCode::Unavailable,
+                "as many connections call here as may: close those that are not used",
+            );
+            return closing(full.answer());
         }
         let (parts, body) = request.into_parts();
         let mut body = Some(body);
@@ -265,6 +282,12 @@ impl Api {
     }
 }
 
+/// An answer behind which the connection ends.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 impl Api {
     /// Serves one connection.
     async fn converse(self, stream: TcpStream, caller: Rc<Caller>) {
@@ -280,7 +303,7 @@ impl Api {
                     patience.answered();
                     if api.0.services.gate.is_draining() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                         // The next call is for another pod, or for one that stays.
-                        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                        answer = closing(answer);
                     }
                     Ok::<_, Infallible>(answer)
                 }
