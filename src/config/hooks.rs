@@ -44,13 +44,15 @@ section! {
         timeout: Duration = Duration::from_secs(2), Time(Duration::from_millis(50)..=Duration::from_secs(10)), restart;
         /// How often a question is asked again, within `timeout`, after a transport error or a status 502, 503 or 504.
         retries: u32 = 2, Count(0..=10), restart;
-        /// The most questions under way at once. Above it clients are refused with `unavailable` at once.
+        /// The most questions under way at once, those of one user a quarter of what is left, 8 at least. Above it clients are refused with
+        /// `unavailable` at once.
         in_flight: usize = 256, Count(1..=65_536), restart;
         /// The clients that may call `rpc`: all, those with a token, those whose token names the method (`tokens.methods_claim`), or none.
         rpc_access: Access = Access::User, Choice(RPC_ACCESS), restart;
         /// The time for an answer to a call, the retries included. After it the client is told `deadline`.
         rpc_timeout: Duration = Duration::from_secs(5), Time(Duration::from_millis(50)..=Duration::from_secs(60)), restart;
-        /// The most calls of this pod's clients under way at once. Above it clients are refused with `unavailable` at once.
+        /// The most calls of this pod's clients under way at once, those of one user a quarter of what is left, 8 at least. Above it clients are refused with
+        /// `unavailable` at once.
         rpc_in_flight: usize = 256, Count(1..=65_536), restart;
         /// The most calls of one connection under way at once. Above it they are refused with `limit_exceeded`.
         rpc_per_connection: usize = 8, Count(1..=1_000), restart;

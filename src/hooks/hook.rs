@@ -44,7 +44,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HookError {
     /// As many questions as may be are under way, or as many of this user.
-    #[error("as many questions as `hooks.in_flight` allows are under way")]
+    #[error("as many questions as `hooks.in_flight` allows are under way, or as many as it leaves to one user")]
     Full,
     /// No answer in time.
     #[error("no answer within {0:?}")]

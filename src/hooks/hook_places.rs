@@ -9,7 +9,7 @@ use std::{
 };
 
 /// So many calls of one user may be under way as long as there is any place.
-const FEW: usize = 4;
+const FEW: usize = 8;
 
 #[derive(Debug, Default)]
 struct TakenPlaces {
