@@ -44,10 +44,10 @@ impl CommandRates {
     /// A read of a log, or of an archive, is this many times the work of another command.
     pub(super) const HISTORY_COST: u32 = 4;
 
-    /// So is a list of members, which is shorter: a client may ask for those of all of its rooms when it comes back.
+    /// So is a list of members, which is shorter, once a client has asked for those of all of its rooms.
     pub(super) const LIST_COST: u32 = 2;
 
-    /// A token is verified, or looked up, and nothing tells beforehand that it is good.
+    /// A token is verified, or looked up, and nothing tells beforehand that it is good. A client shows its first ones for the price of a command.
     const TOKEN_COST: u32 = 16;
 
     /// Those of a client that has asked for nothing yet.

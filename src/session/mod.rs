@@ -7,6 +7,7 @@ mod action;
 mod bucket;
 mod command_rates;
 mod connection_id;
+mod free_share;
 mod link;
 mod record;
 mod record_value;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, Bucket, CommandRates, ConnectionId, SentSignals, SessionLimits, Verdict};
+use super::{Action, Bucket, CommandRates, ConnectionId, SentSignals, SessionLimits, Verdict, free_share::FreeShare};
 use crate::{
     auth::Grant,
     model::{
@@ -29,8 +29,7 @@ pub struct Session {
     /// There once it has sent a signal.
     pub signals: Option<Box<SentSignals>>,
     rates: CommandRates,
-    /// How many rooms it may still ask for at no cost: as many as it may be in, so that coming back to them is never punished.
-    free_rooms: u32,
+    free: FreeShare,
     control_frames: Bucket,
 }
 
@@ -47,9 +46,9 @@ impl Session {
         let rates = CommandRates::new(limits, now_ms);
         let control_frames = Bucket::new(limits.control_frames_per_second, now_ms);
         let awaits_token = grant.is_none();
-        let free_rooms = u32::try_from(limits.in_welcome.max_rooms).unwrap_or(u32::MAX);
+        let free = FreeShare::new(limits.in_welcome.max_rooms);
         let grant = grant.unwrap_or_default();
-        Self { id, grant, awaits_token, holds_place: false, signals: None, rates, free_rooms, control_frames }
+        Self { id, grant, awaits_token, holds_place: false, signals: None, rates, free, control_frames }
     }
 
     /// Goes on with the rates of a client that was here before, and leaves its own in their place.
@@ -71,15 +70,11 @@ impl Session {
         self.control_frames.take(limits.control_frames_per_second, limits.control_frames_per_second, now_ms)
     }
 
-    /// Whether one more command is within the rate.
-    #[cfg(test)]
-    pub fn command(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
-        self.rates.command(1, limits, now_ms)
-    }
-
-    /// Whether it may connect to one more namespace: that joins rooms, and looks for what was missed there.
-    pub fn connects(&mut self, limits: &SessionLimits, now_ms: u64) -> Verdict {
-        let cost = CommandRates::HISTORY_COST.min(CommandRates::token_cost(limits));
+    /// Whether it may connect to one more namespace: that joins rooms, looks for what was missed there, and verifies a token if it shows one.
+    pub fn connects(&mut self, shows_token: bool, limits: &SessionLimits, now_ms: u64) -> Verdict {
+        let token = CommandRates::token_cost(limits);
+        let cost = if shows_token { token } else { CommandRates::HISTORY_COST.min(token) };
+        let cost = self.free.cost_of_connect(cost);
         self.rates.command(cost, limits, now_ms)
     }
 
@@ -126,14 +121,13 @@ impl Session {
         match command {
             Command::Subscribe(rooms) => {
                 let asked = u32::try_from(rooms.len().max(1)).unwrap_or(u32::MAX);
-                let free = asked.min(self.free_rooms);
-                self.free_rooms -= free;
-                asked - free
+                self.free.cost_of_rooms(asked)
             }
             // A deletion looks for its event first, in the log and beside it.
             Command::History { .. } | Command::Delete { .. } => CommandRates::HISTORY_COST,
-            Command::Presence { .. } => CommandRates::LIST_COST,
-            Command::Connect { token: Some(_) } | Command::Refresh { .. } => CommandRates::token_cost(limits),
+            Command::Presence { .. } => self.free.cost_of_list(CommandRates::LIST_COST),
+            Command::Connect { token: Some(_) } => self.free.cost_of_connect(CommandRates::token_cost(limits)),
+            Command::Refresh { .. } => CommandRates::token_cost(limits),
             Command::Unread { rooms } => {
                 CommandRates::HISTORY_COST + u32::try_from(rooms.len() / Self::ROOMS_A_SHARE).unwrap_or(1_024)
             }
@@ -344,47 +338,4 @@ fn too_many_publishes(policy: &Policy, room: Room) -> Action {
 const NO_USER: &str = "it is kept for a user what was read: connect with a token that names one";
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::model::{Limits, Token};
-
-    const LIMITS: SessionLimits = SessionLimits {
-        in_welcome: Limits { max_message_bytes: 65_536, max_rooms: 128, commands_per_second: 50, command_burst: 256 },
-        control_frames_per_second: 50,
-        signals_per_second: 20,
-        acks_per_second: 50,
-        calls: Access::User,
-        calls_per_second: 1,
-        call_burst: 1,
-        ping_interval_ms: 25_000,
-    };
-
-    /// How many of 400 such commands at once are within the rate.
-    fn taken(command: impl Fn() -> Command) -> usize {
-        taken_of(&LIMITS, command)
-    }
-
-    fn taken_of(limits: &SessionLimits, command: impl Fn() -> Command) -> usize {
-        let mut session = Session::new(ConnectionId(1), Some(Grant::default()), limits, 0);
-        let mut take = || {
-            let request = Request { id: None, command: command() };
-            let (_, action) = session.receive_with(|| Ok(request), |_| Arc::default(), limits, 0);
-            !matches!(action, Action::Reply(Reply::Error { code: ErrorCode::RateLimited, .. }) | Action::Close(_))
-        };
-        (0..400).filter(|_| take()).count()
-    }
-
-    #[test]
-    fn commands_cost_what_they_make_the_pod_do() {
-        let room = || Room::parse("chat:1").unwrap();
-        assert_eq!(taken(|| Command::Ping), 256);
-        assert_eq!(taken(|| Command::History { room: room(), since: None, before: None, limit: None }), 64);
-        assert_eq!(taken(|| Command::Delete { room: room(), epoch: None, offset: 1 }), 64);
-        assert_eq!(taken(|| Command::Presence { room: room() }), LIMITS.in_welcome.max_rooms, "of all of its rooms");
-        let refresh = || Command::Refresh { token: Token::new("x") };
-        assert_eq!(taken(refresh), 16);
-        let little = Limits { command_burst: 8, ..LIMITS.in_welcome };
-        assert_eq!(taken_of(&SessionLimits { in_welcome: little, ..LIMITS }, refresh), 4);
-    }
-}
+mod tests;

@@ -61,7 +61,7 @@ impl ScriptText {
 
 const ROOM: &str = include_str!("lua/room.lua");
 
-/// Of scripts that tell of members whom another pod may have too.
+/// Of scripts that tell about members that another pod may have too.
 const ELSEWHERE: &str = include_str!("lua/elsewhere.lua");
 
 /// The words of a call after its name: the script, whose place `Node` fills, its keys and its arguments.

@@ -142,7 +142,7 @@ mod tests {
             || CommandRates::new(&LIMITS, now_ms),
             |rates| {
                 session.swap_rates(rates);
-                let verdict = session.command(&LIMITS, now_ms);
+                let verdict = session.connects(false, &LIMITS, now_ms);
                 session.swap_rates(rates);
                 verdict
             },

@@ -69,14 +69,15 @@ impl Worker {
         let mut inflater = self.inflater.take().unwrap_or_default();
         let (came, mut taken) = (plain.len() + reader.held_bytes(), 0);
         let end = reader.read(plain, &mut inflater, limits, &mut |incoming| {
-            if InflatedInput::is_too_much(taken, came) {
-                return stop(&mut self.core, key, Disconnect::Flood);
-            }
-            taken += match &incoming {
+            let bytes = match &incoming {
                 Incoming::Text(text) => text.len(),
                 Incoming::Binary(bytes) => bytes.len(),
                 Incoming::Ping(_) | Incoming::Pong(_) | Incoming::Close(_) => 0,
             };
+            if bytes > 0 && InflatedInput::is_too_much(taken, came) {
+                return stop(&mut self.core, key, Disconnect::Flood);
+            }
+            taken += bytes;
             self.incoming(key, incoming)
         });
         let beyond = InflatedInput::beyond(taken, came);

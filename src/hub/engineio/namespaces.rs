@@ -69,7 +69,9 @@ impl EngineIo {
     ) -> ControlFlow<()> {
         let (now_ms, limits) = (core.clients.timers.now_ms(), core.clients.settings.limits);
         let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
-        match connection.session.connects(&limits, now_ms) {
+        let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
+        let shows_token = auth.token.is_some() && services.judges_tokens();
+        match connection.session.connects(shows_token, &limits, now_ms) {
             Verdict::Flood => return stop(core, key, Disconnect::Flood),
             // A client gives up for good after a CONNECT_ERROR. After this it comes back, later.
             Verdict::Limited => return stop(core, key, Disconnect::Overloaded),
@@ -79,7 +81,6 @@ impl EngineIo {
             core.clients.say_packets(key, |out| socketio::connect_error(namespace, "Invalid namespace", None, out));
             return ControlFlow::Continue(());
         };
-        let (auth, services) = (Auth::parse(data), Arc::clone(&self.services));
         let (client_request, awaits) = (connection.client_request(), connection.session.awaits_token);
         let shows = match &auth.token {
             // Where tokens are not judged, a token is the application's own affair.

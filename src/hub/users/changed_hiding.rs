@@ -1,4 +1,4 @@
-//! The users of whom the other pods are to be told that they hide or show.
+//! The users that hide or show, which the other pods are to be told.
 //!
 //! Always holds: however often a user hides and shows, it waits once, and no more than so many wait.
 
@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// The users whose hiding has changed on this pod, and of whom the others were not told yet.
+/// The users whose hiding has changed on this pod, and which the others were not told yet.
 #[derive(Debug, Default)]
 pub(super) struct ChangedHiding {
     users: Mutex<HashSet<Box<str>>>,
