@@ -122,10 +122,10 @@ impl PlainMessage<'_> {
         Err(MISSING)
     }
 
-    /// Whether the message has anything but `null` there.
+    /// Whether the message has anything but `null` there, or a text where the way there needs an object or an array.
     fn has(&self, source: &Source) -> Result<bool, PlainMessageError> {
         let (Source::Value(pointer), Some(whole)) = (source, self.whole) else { return Ok(false) };
-        Ok(pointer.find(whole).map_err(not_json)?.is_some_and(|value| value.get() != "null"))
+        Ok(pointer.reach(whole).map_err(not_json)?.is_some_and(|value| value.get() != "null"))
     }
 
     /// The template with its places filled in; `None`: a value is missing, or has no text.

@@ -56,20 +56,33 @@ impl Pointer {
     /// # Errors
     /// Not all of `whole` is JSON.
     pub fn find<'a>(&self, whole: &'a RawValue) -> Result<Option<&'a RawValue>, serde_json::Error> {
+        Ok(self.walk(whole)?.filter(|(_, is_named)| *is_named).map(|(value, _)| value))
+    }
+
+    /// The same, or the value on the way there at which the way ends since it is neither an object nor an array.
+    ///
+    /// # Errors
+    /// Not all of `whole` is JSON.
+    pub fn reach<'a>(&self, whole: &'a RawValue) -> Result<Option<&'a RawValue>, serde_json::Error> {
+        Ok(self.walk(whole)?.map(|(value, _)| value))
+    }
+
+    /// The value at which the way ends, and whether it is the one that is named; `None`: a member or element is not there.
+    fn walk<'a>(&self, whole: &'a RawValue) -> Result<Option<(&'a RawValue, bool)>, serde_json::Error> {
         let mut at = whole;
         for token in &self.0 {
             let mut parser = serde_json::Deserializer::from_str(at.get());
             let found = match at.get().as_bytes().first() {
                 Some(b'{') => parser.deserialize_map(Child(token)),
                 Some(b'[') => parser.deserialize_seq(Child(token)),
-                _ => return Ok(None),
+                _ => return Ok(Some((at, false))),
             };
             match found? {
                 Some(child) => at = child,
                 None => return Ok(None),
             }
         }
-        Ok(Some(at))
+        Ok(Some((at, true)))
     }
 }
 

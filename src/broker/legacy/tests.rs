@@ -113,6 +113,24 @@ fn a_message_for_nobody_in_particular_goes_to_the_next_room_that_it_has_values_f
     ] {
         assert_eq!(taken(&events, "events", message).unwrap_err(), why, "{message}");
     }
+    let deep = Template::parse("user:{/user/id}", crate::dialect::Offers::Channel).unwrap();
+    let deep = Legacy { room: deep, ..events.clone() };
+    for (message, room) in [
+        (r#"{"user":{"id":"ann"},"room":"event:1"}"#, Some("user:ann")),
+        (r#"{"user":{},"room":"event:1"}"#, Some("event:1")),
+        (r#"{"user":{"id":null},"room":"event:1"}"#, Some("event:1")),
+        (r#"{"user":[],"room":"event:1"}"#, Some("event:1")),
+        (r#"{"user":null,"room":"event:1"}"#, Some("event:1")),
+        (r#"{"room":"event:1"}"#, Some("event:1")),
+        (r#"{"user":"ann","room":"event:1"}"#, None),
+        (r#"{"user":"ann"}"#, None),
+        (r#"{"user":7}"#, None),
+        (r#"{"user":false}"#, None),
+        (r#"{"user":{"id":{"id":"ann"}}}"#, None),
+    ] {
+        let taken = taken(&deep, "events", message).map(|(room, _)| room.as_str().to_owned());
+        assert_eq!(taken, room.map(str::to_owned).ok_or(PlainMessageError::Missing("room")), "{message}");
+    }
     let needs = Legacy { or_rooms: or_rooms[..1].to_vec(), ..events };
     assert_eq!(taken(&needs, "events", "{}").unwrap_err(), PlainMessageError::Missing("room"));
 }
