@@ -73,8 +73,22 @@ impl EdgeRooms {
         was_hidden
     }
 
-    fn shows(&self, room: &Room, connection: &str) -> bool {
-        self.rooms.get(room).is_some_and(|members| members.contains_key(connection))
+    /// The member, if it is shown.
+    fn shown(&self, room: &Room, connection: &str) -> Option<&KnownMember> {
+        self.rooms.get(room)?.get(connection)
+    }
+
+    /// A member is shown no more. Whether it was.
+    fn take_out(&mut self, room: &Room, connection: &Arc<str>) -> bool {
+        let Some(members) = self.rooms.get_mut(room) else { return false };
+        let Some(was) = members.remove(connection) else { return false };
+        self.bytes -= cost(&Member { connection: Arc::clone(connection), user: was.user });
+        if members.is_empty() {
+            self.rooms.remove(room);
+            self.bytes -= room_cost(room);
+        }
+        self.count -= 1;
+        true
     }
 
     /// Recounts what is left.
@@ -120,6 +134,8 @@ pub(super) enum JoinOutcome {
     Known,
     /// No good token of its user counts.
     Hidden,
+    /// The same, and it is to be told as gone: it was told of in an earlier round. `has_place`: it is kept until a good token counts.
+    Gone { has_place: bool },
     /// It was told over a link that does not tell of members.
     Elsewhere,
     /// There is no place for it.
@@ -167,20 +183,27 @@ impl EdgeMembers {
         let mut all = self.lock();
         let left = most.saturating_sub(all.bytes);
         let Some(known) = all.over(edge, link) else { return JoinOutcome::Elsewhere };
-        // Its user's token has ended a moment ago.
-        if known.shows(room, &member.connection) {
+        // Its user's token has ended a moment ago: it goes once it is looked whose have.
+        if known.shown(room, &member.connection).is_some_and(|shown| shown.round == known.round) {
             return JoinOutcome::Hidden;
         }
         let (before, added) = (known.bytes, HiddenMembers::cost_of(room, member));
-        if known.count >= MOST || added > left || known.bytes + added > MOST_BYTES {
-            return JoinOutcome::Full;
-        }
+        // What the link before showed is nobody's word over this one. Left there, it would go as not named, and no token would bring it back.
+        let was_shown = known.take_out(room, &member.connection);
         known.unhide(room, member);
-        known.hidden.hide(room, member, known.round);
-        (known.count, known.bytes) = (known.count + 1, known.bytes + added);
+        let freed = before - known.bytes;
+        let has_place = known.count < MOST && added <= left + freed && known.bytes + added <= MOST_BYTES;
+        if has_place {
+            known.hidden.hide(room, member, known.round);
+            (known.count, known.bytes) = (known.count + 1, known.bytes + added);
+        }
         let now = known.bytes;
         all.bytes = all.bytes + now - before;
-        JoinOutcome::Hidden
+        match (was_shown, has_place) {
+            (true, has_place) => JoinOutcome::Gone { has_place },
+            (false, true) => JoinOutcome::Hidden,
+            (false, false) => JoinOutcome::Full,
+        }
     }
 
     /// A good token of a user counts: its members that are to be told of.
@@ -194,7 +217,7 @@ impl EdgeMembers {
         let mut shown = Vec::new();
         for (room, connection, round) in taken {
             let member = Member { connection, user: Some(Arc::clone(user)) };
-            if !known.shows(&room, &member.connection) {
+            if known.shown(&room, &member.connection).is_none() {
                 known.insert(&room, &member, round);
                 shown.push((room, member));
             }
@@ -245,17 +268,10 @@ impl EdgeMembers {
             all.bytes -= freed;
             return false;
         }
-        let Some(members) = known.rooms.get_mut(room) else { return false };
-        let Some(was) = members.remove(&member.connection) else { return false };
-        let mut freed = cost(&Member { connection: Arc::clone(&member.connection), user: was.user });
-        if members.is_empty() {
-            known.rooms.remove(room);
-            freed += room_cost(room);
-        }
-        known.count -= 1;
-        known.bytes -= freed;
+        let was_shown = known.take_out(room, &member.connection);
+        let freed = before - known.bytes;
         all.bytes -= freed;
-        true
+        was_shown
     }
 
     /// Takes back the members of users in whose names an edge may not act any more, until it may again.
@@ -269,21 +285,23 @@ impl EdgeMembers {
             members.retain(|connection, known| {
                 let goes = goes(&known.user);
                 if goes {
-                    gone.push((room.clone(), Member { connection: Arc::clone(connection), user: known.user.clone() }));
+                    let member = Member { connection: Arc::clone(connection), user: known.user.clone() };
+                    gone.push(((room.clone(), member), known.round));
                 }
                 !goes
             });
             !members.is_empty()
         });
-        for (room, member) in &gone {
+        for ((room, member), round) in &gone {
             if known.hidden.bytes() + HiddenMembers::cost_of(room, member) <= MOST_BYTES {
-                known.hidden.hide(room, member, known.round);
+                // Its own round: one that this round has not named may be gone, and then is forgotten with it.
+                known.hidden.hide(room, member, *round);
             }
         }
         known.recount();
         let now = known.bytes;
         all.bytes = all.bytes + now - before;
-        gone
+        gone.into_iter().map(|(member, _)| member).collect()
     }
 
     /// An edge's link was lost.

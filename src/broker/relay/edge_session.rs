@@ -198,6 +198,12 @@ impl EdgeSession {
         match outcome {
             JoinOutcome::Known => home.store.presence.join_for(&link.pod, room, member),
             JoinOutcome::Hidden | JoinOutcome::Elsewhere => {}
+            JoinOutcome::Gone { has_place } => {
+                home.store.presence.leave_for(&link.pod, room, member);
+                if !has_place {
+                    home.metrics.refused_members.increment(1);
+                }
+            }
             JoinOutcome::Full => home.metrics.refused_members.increment(1),
         }
     }

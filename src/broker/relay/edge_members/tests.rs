@@ -114,6 +114,42 @@ fn members_come_back_with_a_good_token_of_their_user() {
 }
 
 #[test]
+fn a_member_whose_token_comes_after_its_links_return_is_shown_again() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |n: u8| Member { connection: format!("c{n}").into(), user: Some("ann".into()) };
+    let hides = |n: u8, most: usize| edges.join_hidden("e", 2, &room, &of(n), most);
+    edges.begin("e", 1);
+    assert!([1, 2, 3].into_iter().all(|n| edges.joins("e", 1, &room, &of(n))));
+    edges.lost("e", 1, Instant::now());
+    edges.begin("e", 2);
+    let gone = |has_place| JoinOutcome::Gone { has_place };
+    assert_eq!([hides(1, usize::MAX), hides(2, 0)], [gone(true), gone(false)]);
+    assert_eq!(hides(1, usize::MAX), JoinOutcome::Hidden, "it goes once");
+    let hidden = HiddenMembers::cost_of(&room, &of(1));
+    assert_eq!(edges.bytes(), hidden + cost(&of(3)) + room_cost(&room));
+    assert_eq!(edges.told_all("e", 2), [(room.clone(), of(3))], "the others were told as gone");
+    assert_eq!(edges.show("e", 2, &"ann".into()), [(room.clone(), of(1))]);
+    assert!(edges.leave("e", 2, &room, &of(1)) && !edges.leave("e", 2, &room, &of(2)));
+    let all = edges.lock();
+    assert_eq!((all.bytes, all.edges["e"].count), (0, 0));
+}
+
+#[test]
+fn a_member_that_went_while_the_link_was_cut_does_not_come_back_with_a_token() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |n: u8| Member { connection: format!("c{n}").into(), user: Some("ann".into()) };
+    let ann: Arc<str> = "ann".into();
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &of(1)) && edges.joins("e", 1, &room, &of(2)));
+    edges.begin("e", 2);
+    assert!(edges.joins("e", 2, &room, &of(2)));
+    // The token ends before the edge has named all of its members.
+    assert_eq!(edges.without("e", 2, &HashSet::from([Arc::clone(&ann)])).len(), 2);
+    assert!(edges.told_all("e", 2).is_empty());
+    assert_eq!(edges.show("e", 2, &ann), [(room, of(2))]);
+}
+
+#[test]
 fn members_are_looked_through_once_a_round() {
     let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
     edges.begin("e", 1);
