@@ -105,24 +105,30 @@ struct PlainMessage<'a> {
 }
 
 impl PlainMessage<'_> {
-    /// The first of these templates that the message has texts for. A value that is neither there as a text nor missing fits none: what is
-    /// for one receiver must not go to many because it was written wrongly.
+    /// The first of these templates that the message has texts for. A value that is neither there as a text nor missing fits none, unless the
+    /// placeholder names another one that is: what is for one receiver must not go to many because it was written wrongly.
     fn first_of(&self, template: &Template, others: &[Template]) -> Result<String, PlainMessageError> {
         const MISSING: PlainMessageError = PlainMessageError::Missing("room");
         for template in [template].into_iter().chain(others) {
+            // Of the placeholder that is being filled.
+            let mut is_wrong = false;
             let filled = template.fill(|source, out| {
                 let begin = out.len();
                 let found = self.find(source, out)?;
-                if !found && self.has(source)? { Err(MISSING) } else { Ok(found && out.len() > begin) }
+                let has_text = found && out.len() > begin;
+                is_wrong = !has_text && (is_wrong || (!found && self.has(source)?));
+                Ok(has_text)
             })?;
-            if let Some(filled) = filled {
-                return Ok(filled);
+            match filled {
+                Some(filled) => return Ok(filled),
+                None if is_wrong => return Err(MISSING),
+                None => {}
             }
         }
         Err(MISSING)
     }
 
-    /// Whether the message has anything but `null` there, or a text where the way there needs an object or an array.
+    /// Whether the message has anything but `null` there, or on the way there something that has no such part.
     fn has(&self, source: &Source) -> Result<bool, PlainMessageError> {
         let (Source::Value(pointer), Some(whole)) = (source, self.whole) else { return Ok(false) };
         Ok(pointer.reach(whole).map_err(not_json)?.is_some_and(|value| value.get() != "null"))

@@ -59,7 +59,7 @@ impl Pointer {
         Ok(self.walk(whole)?.filter(|(_, is_named)| *is_named).map(|(value, _)| value))
     }
 
-    /// The same, or the value on the way there at which the way ends since it is neither an object nor an array.
+    /// The same, or the value on the way there at which the way ends: it is neither an object nor an array, or one whose elements have no names.
     ///
     /// # Errors
     /// Not all of `whole` is JSON.
@@ -79,6 +79,8 @@ impl Pointer {
             };
             match found? {
                 Some(child) => at = child,
+                // Empty it may be an object's, as some languages write one.
+                None if is_list(at) && Child(token).index().is_none() => return Ok(Some((at, false))),
                 None => return Ok(None),
             }
         }
@@ -117,8 +119,21 @@ pub(super) fn check_size(text: &str) -> Result<(), String> {
     if text.len() > MAX_TEXT { Err(format!("it has more than {MAX_TEXT} bytes")) } else { Ok(()) }
 }
 
+/// Whether it is an array that has elements.
+fn is_list(value: &RawValue) -> bool {
+    value.get().strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
+}
+
 /// Finds one member or element and passes by the others.
 struct Child<'k>(&'k str);
+
+impl Child<'_> {
+    /// The element's place (RFC 6901: digits without leading zeros).
+    fn index(&self) -> Option<usize> {
+        let plain = self.0 == "0" || (!self.0.starts_with(['0', '+']) && !self.0.is_empty());
+        self.0.parse().ok().filter(|_| plain)
+    }
+}
 
 impl<'de> Visitor<'de> for Child<'_> {
     type Value = Option<&'de RawValue>;
@@ -140,9 +155,7 @@ impl<'de> Visitor<'de> for Child<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Self::Value, A::Error> {
-        // RFC 6901: digits without leading zeros.
-        let plain = self.0 == "0" || (!self.0.starts_with(['0', '+']) && !self.0.is_empty());
-        let wanted = self.0.parse::<usize>().ok().filter(|_| plain);
+        let wanted = self.index();
         let (mut found, mut index) = (None, 0);
         loop {
             if Some(index) == wanted {

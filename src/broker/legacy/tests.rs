@@ -113,8 +113,11 @@ fn a_message_for_nobody_in_particular_goes_to_the_next_room_that_it_has_values_f
     ] {
         assert_eq!(taken(&events, "events", message).unwrap_err(), why, "{message}");
     }
-    let deep = Template::parse("user:{/user/id}", crate::dialect::Offers::Channel).unwrap();
-    let deep = Legacy { room: deep, ..events.clone() };
+    let of = |room: &str| {
+        let room = Template::parse(room, crate::dialect::Offers::Channel).unwrap();
+        Legacy { room, ..events.clone() }
+    };
+    let (deep, either) = (of("user:{/user/id}"), of("user:{/user/id|/user}-{/user|/user/id}"));
     for (message, room) in [
         (r#"{"user":{"id":"ann"},"room":"event:1"}"#, Some("user:ann")),
         (r#"{"user":{},"room":"event:1"}"#, Some("event:1")),
@@ -127,9 +130,32 @@ fn a_message_for_nobody_in_particular_goes_to_the_next_room_that_it_has_values_f
         (r#"{"user":7}"#, None),
         (r#"{"user":false}"#, None),
         (r#"{"user":{"id":{"id":"ann"}}}"#, None),
+        (r#"{"user":[ ]}"#, Some("everyone")),
+        (r#"{"user":["ann"]}"#, None),
+        (r#"{"user":[{"id":"ann"}]}"#, None),
     ] {
         let taken = taken(&deep, "events", message).map(|(room, _)| room.as_str().to_owned());
         assert_eq!(taken, room.map(str::to_owned).ok_or(PlainMessageError::Missing("room")), "{message}");
+    }
+    // A placeholder that names several takes the one that is written as it says.
+    for (message, room) in [
+        (r#"{"user":"ann"}"#, Some("user:ann-ann")),
+        (r#"{"user":{"id":"ann"}}"#, Some("user:ann-ann")),
+        ("{}", Some("everyone")),
+        (r#"{"user":{}}"#, None),
+        (r#"{"user":["ann"]}"#, None),
+    ] {
+        let taken = taken(&either, "events", message).map(|(room, _)| room.as_str().to_owned());
+        assert_eq!(taken, room.map(str::to_owned).ok_or(PlainMessageError::Missing("room")), "{message}");
+    }
+    let list = of("user:{/users/0}");
+    for (message, room) in [
+        (r#"{"users":["ann"]}"#, Ok("user:ann")),
+        (r#"{"users":[]}"#, Ok("everyone")),
+        (r#"{"users":"ann"}"#, Err(PlainMessageError::Missing("room"))),
+    ] {
+        let taken = taken(&list, "events", message).map(|(room, _)| room.as_str().to_owned());
+        assert_eq!(taken, room.map(str::to_owned), "{message}");
     }
     let needs = Legacy { or_rooms: or_rooms[..1].to_vec(), ..events };
     assert_eq!(taken(&needs, "events", "{}").unwrap_err(), PlainMessageError::Missing("room"));
