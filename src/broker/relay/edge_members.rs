@@ -64,10 +64,10 @@ impl EdgeRooms {
         members.insert(Arc::clone(&member.connection), KnownMember { user: member.user.clone(), round });
     }
 
-    /// A member is hidden no more. Whether it was.
-    fn unhide(&mut self, room: &Room, member: &Member) -> bool {
+    /// A connection is hidden no more. Whether it was.
+    fn unhide(&mut self, room: &Room, connection: &Arc<str>) -> bool {
         let before = self.hidden.bytes();
-        let was_hidden = self.hidden.remove(room, member);
+        let was_hidden = self.hidden.remove(&(room.clone(), Arc::clone(connection)));
         self.count -= usize::from(was_hidden);
         self.bytes -= before - self.hidden.bytes();
         was_hidden
@@ -134,7 +134,8 @@ pub(super) enum JoinOutcome {
     Known,
     /// No good token of its user counts.
     Hidden,
-    /// The same, and it is to be told as gone: it was told of in an earlier round. `has_place`: it is kept until a good token counts.
+    /// The same, and it is to be told as gone: it was told of in an earlier round, or with another user. `has_place`: it is kept until a good
+    /// token counts.
     Gone { has_place: bool },
     /// It was told over a link that does not tell of members.
     Elsewhere,
@@ -184,13 +185,15 @@ impl EdgeMembers {
         let left = most.saturating_sub(all.bytes);
         let Some(known) = all.over(edge, link) else { return JoinOutcome::Elsewhere };
         // Its user's token has ended a moment ago: it goes once it is looked whose have.
-        if known.shown(room, &member.connection).is_some_and(|shown| shown.round == known.round) {
+        let is_this = |shown: &KnownMember| shown.round == known.round && shown.user == member.user;
+        if known.shown(room, &member.connection).is_some_and(is_this) {
             return JoinOutcome::Hidden;
         }
         let (before, added) = (known.bytes, HiddenMembers::cost_of(room, member));
-        // What the link before showed is nobody's word over this one. Left there, it would go as not named, and no token would bring it back.
+        // What the link before showed, or the user before, does not count for it. Left there, it would go as not named, or stay under another
+        // user, and no token would bring it back.
         let was_shown = known.take_out(room, &member.connection);
-        known.unhide(room, member);
+        known.unhide(room, &member.connection);
         let freed = before - known.bytes;
         let has_place = known.count < MOST && added <= left + freed && known.bytes + added <= MOST_BYTES;
         if has_place {
@@ -217,10 +220,8 @@ impl EdgeMembers {
         let mut shown = Vec::new();
         for (room, connection, round) in taken {
             let member = Member { connection, user: Some(Arc::clone(user)) };
-            if known.shown(&room, &member.connection).is_none() {
-                known.insert(&room, &member, round);
-                shown.push((room, member));
-            }
+            known.insert(&room, &member, round);
+            shown.push((room, member));
         }
         let now = known.bytes;
         all.bytes = all.bytes + now - before;
@@ -233,7 +234,7 @@ impl EdgeMembers {
         let left = most.saturating_sub(all.bytes);
         let Some(known) = all.over(edge, link) else { return JoinOutcome::Elsewhere };
         let (round, taken) = (known.round, known.bytes);
-        known.unhide(room, member);
+        known.unhide(room, &member.connection);
         let before = known.rooms.get(room).and_then(|members| members.get(&member.connection));
         // One that is known may have another user by now.
         let freed = before.map_or(0, |before| ENTRY + member.connection.len() + length(before.user.as_ref()));
@@ -263,7 +264,7 @@ impl EdgeMembers {
         let mut all = self.lock();
         let Some(known) = all.over(edge, link) else { return false };
         let before = known.bytes;
-        if known.unhide(room, member) {
+        if known.unhide(room, &member.connection) {
             let freed = before - known.bytes;
             all.bytes -= freed;
             return false;

@@ -1,34 +1,42 @@
 //! Members that an edge has told of and that no list has, since no good token of their users counts: until one is shown again. Without I/O.
 //!
-//! Never tells. Bounded by its owner, among whose members these count (`edge_members`). Always holds: a member is here or shown, never both.
+//! Never tells. Bounded by its owner, among whose members these count (`edge_members`). Always holds: a member is here or shown, never both; here it
+//! is once, with the user that was named last.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use crate::model::{Member, Room};
 
-/// What one entry takes beside its texts, here, among those that are shown and among those of all writers
+/// What one entry takes beside its texts, among those that are shown and among those of all writers
 /// ([`MemberClaims`](super::member_claims::MemberClaims)).
 pub(super) const ENTRY: usize = 256;
 
-/// The members of one user, and the round of telling in which each was named.
-type HiddenOfUser = HashMap<(Room, Arc<str>), u64>;
+/// What one takes here, where it is found by its place and by its user.
+const HIDDEN_ENTRY: usize = ENTRY + 128;
 
-/// The members of one edge that are hidden, by user.
+/// A member's room and connection.
+pub(super) type MemberPlace = (Room, Arc<str>);
+
+/// The members of one edge that are hidden.
 #[derive(Default)]
 pub(super) struct HiddenMembers {
-    users: HashMap<Arc<str>, HiddenOfUser>,
-    count: usize,
+    /// The user of each, and the round of telling in which it was named.
+    members: HashMap<MemberPlace, (Arc<str>, u64)>,
+    users: HashMap<Arc<str>, HashSet<MemberPlace>>,
     bytes: usize,
 }
 
 fn cost(user: &str, room: &Room, connection: &str) -> usize {
-    ENTRY + user.len() + room.as_str().len() + connection.len()
+    HIDDEN_ENTRY + user.len() + room.as_str().len() + connection.len()
 }
 
 impl HiddenMembers {
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.count
+        self.members.len()
     }
 
     /// What they take.
@@ -41,53 +49,45 @@ impl HiddenMembers {
         cost(member.user.as_deref().unwrap_or_default(), room, &member.connection)
     }
 
-    /// Hides a member; one that has no user is never hidden.
+    /// Hides a member, instead of one of the same connection; one that has no user is never hidden.
     pub(super) fn hide(&mut self, room: &Room, member: &Member, round: u64) {
         let Some(user) = &member.user else { return };
-        let of_user = self.users.entry(Arc::clone(user)).or_default();
-        if of_user.insert((room.clone(), Arc::clone(&member.connection)), round).is_none() {
-            self.count += 1;
-            self.bytes += Self::cost_of(room, member);
-        }
+        let place = (room.clone(), Arc::clone(&member.connection));
+        self.remove(&place);
+        self.users.entry(Arc::clone(user)).or_default().insert(place.clone());
+        self.members.insert(place, (Arc::clone(user), round));
+        self.bytes += Self::cost_of(room, member);
     }
 
-    /// It is hidden no more. Whether it was.
-    pub(super) fn remove(&mut self, room: &Room, member: &Member) -> bool {
-        let Some(user) = &member.user else { return false };
-        let Some(of_user) = self.users.get_mut(user) else { return false };
-        let was_hidden = of_user.remove(&(room.clone(), Arc::clone(&member.connection))).is_some();
-        if was_hidden {
-            self.count -= 1;
-            self.bytes -= Self::cost_of(room, member);
+    /// The member is hidden no more, under whatever user it was. Whether it was.
+    pub(super) fn remove(&mut self, place: &MemberPlace) -> bool {
+        let Some((user, _)) = self.members.remove(place) else { return false };
+        self.bytes -= cost(&user, &place.0, &place.1);
+        if let Some(of_user) = self.users.get_mut(&user) {
+            of_user.remove(place);
+            if of_user.is_empty() {
+                self.users.remove(&user);
+            }
         }
-        if of_user.is_empty() {
-            self.users.remove(user);
-        }
-        was_hidden
+        true
     }
 
     /// Takes out the members of a user, each with its round.
     pub(super) fn take(&mut self, user: &str) -> Vec<(Room, Arc<str>, u64)> {
-        let of_user = self.users.remove(user).unwrap_or_default();
-        self.count -= of_user.len();
-        self.bytes -= of_user.keys().map(|(room, connection)| cost(user, room, connection)).sum::<usize>();
-        of_user.into_iter().map(|((room, connection), round)| (room, connection, round)).collect()
+        let of_user = self.users.get(user).cloned().unwrap_or_default();
+        let take = |place: MemberPlace| {
+            let round = self.members.get(&place)?.1;
+            self.remove(&place);
+            Some((place.0, place.1, round))
+        };
+        of_user.into_iter().filter_map(take).collect()
     }
 
     /// Forgets those that were not named in that round.
     pub(super) fn forget_before(&mut self, round: u64) {
-        let Self { users, count, bytes } = self;
-        users.retain(|user, of_user| {
-            of_user.retain(|(room, connection), named| {
-                let stays = *named >= round;
-                if !stays {
-                    *count -= 1;
-                    *bytes -= cost(user, room, connection);
-                }
-                stays
-            });
-            !of_user.is_empty()
-        });
+        let is_before = |(place, (_, named)): (&MemberPlace, &(Arc<str>, u64))| (*named < round).then(|| place.clone());
+        let before: Vec<_> = self.members.iter().filter_map(is_before).collect();
+        before.iter().for_each(|place| _ = self.remove(place));
     }
 }
 
@@ -108,12 +108,16 @@ mod tests {
         }
         let cost = |room: &Room, connection, user| HiddenMembers::cost_of(room, &member(connection, user));
         assert_eq!((hidden.count(), hidden.bytes()), (3, 2 * cost(&a, "c1", "ann") + cost(&a, "c2", "bob")));
-        assert!(!hidden.remove(&a, &member("c1", "bob")) && hidden.take("carol").is_empty());
+        let place = |room: &Room, connection: &str| (room.clone(), connection.into());
+        assert!(!hidden.remove(&place(&b, "c2")) && hidden.take("carol").is_empty());
         hidden.forget_before(2);
         assert_eq!(hidden.count(), 1);
         hidden.hide(&a, &member("c3", "ann"), 2);
-        assert!(hidden.remove(&a, &member("c3", "ann")));
-        assert_eq!(hidden.take("ann"), [(b, "c1".into(), 2)]);
+        assert!(hidden.remove(&place(&a, "c3")));
+        hidden.hide(&a, &member("c4", "ann"), 2);
+        hidden.hide(&a, &member("c4", "bob"), 2);
+        assert_eq!(hidden.take("ann"), [(b, "c1".into(), 2)], "the other one is another user's now");
+        assert_eq!(hidden.take("bob"), [(a, "c4".into(), 2)]);
         assert_eq!((hidden.count(), hidden.bytes(), hidden.users.len()), (0, 0, 0));
     }
 }

@@ -74,7 +74,8 @@ fn members_go_whose_users_an_edge_may_not_act_for() {
     let (ann, before) = (HashSet::from(["ann".into()]), edges.bytes());
     assert!(edges.without("e", 2, &ann).is_empty(), "over another link");
     assert_eq!(edges.without("e", 1, &ann), [(room.clone(), of(Some("ann"), 1))]);
-    assert!(edges.without("e", 1, &ann).is_empty() && edges.bytes() <= before + room.as_str().len());
+    let more = HiddenMembers::cost_of(&room, &of(Some("ann"), 1)) - cost(&of(Some("ann"), 1));
+    assert!(edges.without("e", 1, &ann).is_empty() && edges.bytes() == before + more);
     assert!(!edges.leave("e", 1, &room, &of(Some("ann"), 1)) && edges.leave("e", 1, &room, &of(None, 3)));
     assert_eq!(edges.end("e", 1).len(), 1);
     assert_eq!(edges.bytes(), 0);
@@ -147,6 +148,24 @@ fn a_member_that_went_while_the_link_was_cut_does_not_come_back_with_a_token() {
     assert_eq!(edges.without("e", 2, &HashSet::from([Arc::clone(&ann)])).len(), 2);
     assert!(edges.told_all("e", 2).is_empty());
     assert_eq!(edges.show("e", 2, &ann), [(room, of(2))]);
+}
+
+#[test]
+fn a_connection_that_has_another_user_is_a_member_in_that_ones_name_only() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |user: &str| Member { connection: "c1".into(), user: Some(user.into()) };
+    let hides = |user: &str| edges.join_hidden("e", 1, &room, &of(user), usize::MAX);
+    edges.begin("e", 1);
+    assert!(edges.joins("e", 1, &room, &of("ann")));
+    assert_eq!(hides("bob"), JoinOutcome::Gone { has_place: true });
+    assert!(edges.show("e", 1, &"ann".into()).is_empty());
+    assert_eq!(edges.show("e", 1, &"bob".into()), [(room.clone(), of("bob"))]);
+    // One that is hidden under a name that it has no more does not come back with that one's token.
+    assert_eq!(hides("carol"), JoinOutcome::Gone { has_place: true });
+    assert_eq!(hides("dan"), JoinOutcome::Hidden);
+    assert!(edges.joins("e", 1, &room, &of("ann")) && edges.leave("e", 1, &room, &of("ann")));
+    assert!(["bob", "carol", "dan"].into_iter().all(|user| edges.show("e", 1, &user.into()).is_empty()));
+    assert_eq!(edges.bytes(), 0);
 }
 
 #[test]
