@@ -53,7 +53,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{sync::watch, task::JoinSet, time::Instant as Deadline};
 
 use super::{
     Answer, Broker, BrokerError, Condition, Deliver, EachAnswer, History, HistoryQuery, Presence, TokenWitness,
@@ -167,9 +167,15 @@ async fn run(state: Arc<EdgeState>) {
     }
 }
 
-/// Reads a part of a log, in as many pages as the home makes of it.
-async fn read_pages(state: &Arc<EdgeState>, room: &Room, query: &HistoryQuery) -> Result<History, BrokerError> {
-    let mut history = read_page(state, room, query.clone()).await?;
+/// Reads a part of a log, in as many pages as the home makes of it. `deadline`: the first one's. The next ones are calls of their own: a
+/// home that answers is not given up.
+async fn read_pages(
+    state: &Arc<EdgeState>,
+    room: &Room,
+    query: &HistoryQuery,
+    deadline: Deadline,
+) -> Result<History, BrokerError> {
+    let mut history = read_page(state, room, query.clone(), deadline).await?;
     let goes_on = |history: &History| {
         let since = query.since.as_ref()?;
         let is_cut = !history.complete && since.epoch == history.epoch && since.offset == history.after;
@@ -180,7 +186,7 @@ async fn read_pages(state: &Arc<EdgeState>, room: &Room, query: &HistoryQuery) -
         is_cut.then_some(HistoryQuery { since, until: query.until, max_events, max_bytes })
     };
     while let Some(next) = goes_on(&history) {
-        let page = read_page(state, room, next).await?;
+        let page = read_page(state, room, next, state.call_deadline()).await?;
         let follows = page.epoch == history.epoch && page.after == history.offset;
         // What the question itself cut off brings no more.
         if !follows || (page.events.is_empty() && !page.complete) {
@@ -192,8 +198,13 @@ async fn read_pages(state: &Arc<EdgeState>, room: &Room, query: &HistoryQuery) -
     Ok(history)
 }
 
-async fn read_page(state: &Arc<EdgeState>, room: &Room, query: HistoryQuery) -> Result<History, BrokerError> {
-    match state.call(Some(room.clone()), EdgeCall::History(room.clone(), query)).await? {
+async fn read_page(
+    state: &Arc<EdgeState>,
+    room: &Room,
+    query: HistoryQuery,
+    deadline: Deadline,
+) -> Result<History, BrokerError> {
+    match state.call_until(deadline, Some(room.clone()), EdgeCall::History(room.clone(), query)).await? {
         CallAnswer::History(history) => Ok(history),
         other => unexpected(other),
     }
@@ -258,10 +269,11 @@ impl Broker for Upstream {
             if let Some(history) = here() {
                 return Ok(history);
             }
+            let deadline = state.call_deadline();
             // What the tail lacks is read by one, and the next ones look whether that was theirs too.
             let turn = match state.rooms.gate(room) {
                 None => None,
-                Some(gate) => match tokio::time::timeout(state.settings.call_timeout, gate.lock_owned()).await {
+                Some(gate) => match tokio::time::timeout_at(deadline, gate.lock_owned()).await {
                     Ok(turn) => Some(turn),
                     Err(_) => return Err(unavailable("the home of this edge does not answer")),
                 },
@@ -273,7 +285,7 @@ impl Broker for Upstream {
             }
             state.metrics.read_home.increment(1);
             let deletion = state.rooms.deletion(room);
-            let history = read_pages(state, room, &query).await?;
+            let history = read_pages(state, room, &query, deadline).await?;
             state.rooms.was_read(room, &history, deletion);
             Ok(history)
         })
@@ -327,3 +339,6 @@ impl Presence for Upstream {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,7 @@ pub struct UpstreamSettings {
     pub tls: Option<Arc<rustls::ClientConfig>>,
     /// For a connection and its greeting.
     pub connect_timeout: Duration,
-    /// For a call with its repetitions.
+    /// For a call, with its turn and its repetitions.
     pub call_timeout: Duration,
     /// The most calls under way.
     pub calls: usize,

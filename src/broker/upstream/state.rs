@@ -2,7 +2,8 @@
 //!
 //! Bounded: `calls` under way and [`CALLS_KIB`] of them, beyond which a call is refused and leaves nothing open; [`MOST_QUESTIONS`] of the
 //! home. Always holds: a call is sent, or found to have no link,
-//! before [`EdgeState::call`] returns, so that calls keep their order; the answer is the home's word, or says that it is not known.
+//! before [`EdgeState::call`] returns, so that calls keep their order; the answer is the home's word, or says that it is not known;
+//! a call has one deadline, whatever it waits for.
 
 use std::{
     collections::BTreeSet,
@@ -259,9 +260,24 @@ impl EdgeState {
         }
     }
 
+    /// Until when what is asked now may take.
+    pub(super) fn call_deadline(&self) -> Instant {
+        Instant::now() + self.settings.call_timeout
+    }
+
     /// Asks the home: the pod that has `room`, or the one that leads.
     pub(super) fn call(
         self: &Arc<Self>,
+        room: Option<Room>,
+        call: EdgeCall,
+    ) -> impl Future<Output = Result<CallAnswer, BrokerError>> + Send + use<> {
+        self.call_until(self.call_deadline(), room, call)
+    }
+
+    /// The same, until then at most: its turn and all repetitions included.
+    pub(super) fn call_until(
+        self: &Arc<Self>,
+        deadline: Instant,
         room: Option<Room>,
         call: EdgeCall,
     ) -> impl Future<Output = Result<CallAnswer, BrokerError>> + Send + use<> {
@@ -269,16 +285,15 @@ impl EdgeState {
         let begun = (!call.is_long()).then(|| self.begin(room.as_ref(), &call));
         let state = Arc::clone(self);
         async move {
-            let until = Instant::now() + state.settings.call_timeout;
             let (begun, _turn) = match begun {
                 Some(begun) => (begun, None),
-                None => match state.reads.next(until).await {
+                None => match state.reads.next(deadline).await {
                     Ok(turn) => (state.begin(room.as_ref(), &call), Some(turn)),
                     Err(why) => ((Err(why), None), None),
                 },
             };
             let said = match begun {
-                (Ok(ticket), sent) => state.answer(room, call, sent, ticket).await,
+                (Ok(ticket), sent) => state.answer(deadline, (room, call), sent, ticket).await,
                 (Err(why), _) => Err(unavailable(why)),
             };
             match &said {
@@ -327,12 +342,11 @@ impl EdgeState {
 
     async fn answer(
         &self,
-        room: Option<Room>,
-        call: EdgeCall,
+        deadline: Instant,
+        (room, call): (Option<Room>, EdgeCall),
         mut sent: Option<PendingCall>,
         _ticket: CallTicket,
     ) -> Result<CallAnswer, BrokerError> {
-        let deadline = Instant::now() + self.settings.call_timeout;
         let (may_repeat, is_read) = (call.may_repeat(), call.is_read());
         let mut was_sent = false;
         loop {
