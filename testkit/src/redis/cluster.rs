@@ -7,7 +7,7 @@ use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 use super::{
     link::{Link, Reply},
     node::{Node, Options},
-    wait_until,
+    wait_or, wait_until,
 };
 
 /// The milliseconds after which a silent node is suspected.
@@ -202,8 +202,12 @@ impl Cluster {
                     if !nodes.contains("fail") && !nodes.contains("handshake"))
         };
         let replicas = |node: &&Node| node.info("replication", "role") == "slave";
-        wait_until("a cluster that is well", || {
+        let is_well = || {
             self.nodes.iter().all(ok) && self.nodes.iter().filter(replicas).count() == self.nodes.len() - self.masters
+        };
+        wait_or("a cluster that is well", is_well, || {
+            let views = self.nodes.iter().map(|node| format!("{:?}", node.try_call(&["CLUSTER", "NODES"])));
+            views.collect::<Vec<_>>().join("\n")
         });
         wait_until("nodes that agree on who owns what", || {
             let mut views: Vec<_> = self.nodes.iter().map(owners).collect();
