@@ -45,6 +45,7 @@ fn get(pod: Addresses, path: &str) -> String {
 /// Pods of a preset, a client of each in each room, and what is published to these.
 struct Run {
     preset: Preset,
+    began: Instant,
     pods: Vec<Pod>,
     /// Pods that neither hear nor are heard now.
     away: BTreeSet<usize>,
@@ -66,6 +67,7 @@ impl Run {
         let pods = blocking(|| (0..count).map(|_| Pod::start(folder.path(), &args)).collect());
         let mut run = Self {
             preset,
+            began: Instant::now(),
             pods,
             away: BTreeSet::new(),
             publisher: PlainPublisher::start(preset, publish_at.port()),
@@ -130,8 +132,9 @@ impl Run {
     /// Ends, and judges what was seen.
     async fn verdict(self, witnesses: impl FnOnce() -> Vec<BTreeMap<u64, Vec<u64>>>) -> PlainVerdict {
         self.all_hear().await;
-        let Self { publisher, followings, pods, away, over, preset, .. } = self;
+        let Self { publisher, followings, pods, away, over, preset, began, .. } = self;
         let published = blocking(|| publisher.stop());
+        let lasted = began.elapsed().as_secs_f64();
         let last = *published[&0].last().unwrap();
         let began = Instant::now();
         let lives = |following: &Following| !following.has_ended && !away.contains(&following.pod);
@@ -173,9 +176,10 @@ impl Run {
         }
         let count: usize = rooms.values().map(|room| room.published.len() - 1).sum();
         println!(
-            "{}: {count} plain messages over {} pods, {} clients ({whole} to the end); deliveries {}; heard by no witness {}, of these got \
+            "{}: {count} plain messages, {:.0} a second, over {} pods, {} clients ({whole} to the end); deliveries {}; heard by no witness {}, of these got \
              by no client {}; lost {}, twice {}, reordered {}",
             preset.name(),
+            count as f64 / lasted,
             pods.len(),
             followings.len(),
             verdict.deliveries,
