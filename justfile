@@ -75,6 +75,12 @@ people MINUTES="5" USERS="200":
     cargo build --release --bin roomcast
     TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/people/run.js --minutes {{ MINUTES }} --users {{ USERS }}
 
+# 200 clients of the TypeScript package in bad weather, judged by a checker: lost, twice, out of order, and how soon they are back
+storm MINUTES="10" CLIENTS="200":
+    cargo build --release --bin roomcast
+    npm --prefix clients/typescript run --silent build
+    TEST_POD=$(realpath ${CARGO_TARGET_DIR:-target}/release/roomcast) node tests/js/storm/storm.js --minutes {{ MINUTES }} --clients {{ CLIENTS }}
+
 # All 517 cases of the WebSocket conformance suite against the example echo of crates/websocket
 autobahn:
     AUTOBAHN=full tests/run autobahn
