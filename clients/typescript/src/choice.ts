@@ -36,10 +36,10 @@ export function choice(
   storage: () => Storage | null | undefined,
 ): Choice {
   const key = `roomcast:${endpoints.join()}`;
-  /** A storage that is forbidden or full throws, and so does what another program has left there. */
-  const trying = <T>(use: (storage: Storage | null | undefined) => T): T | undefined => {
+  /** A storage that is forbidden or full throws, and so does one that is not there. */
+  const trying = <T>(use: (storage: Storage) => T): T | undefined => {
     try {
-      return use(storage());
+      return use(storage() as Storage);
     } catch {
       return undefined;
     }
@@ -49,18 +49,18 @@ export function choice(
       some.map((transport, at) => {
         const rank = transport.name === last[0] ? 0 : at + 1;
         const away = endpoint === last[1] ? 0 : ENDPOINT_HEAD_START;
-        return { transport, endpoint, headStart: rank * TRANSPORT_HEAD_START + away };
+        return { transport, endpoint, after: rank * TRANSPORT_HEAD_START + away };
       }),
     );
   return {
     candidates(now) {
       // What it holds of another transport or endpoint matches none of these.
-      const last = trying((kept) => kept?.getItem(key)?.split(' ')) ?? [];
-      const isFresh = Math.abs(now - Number(last[2])) < REMEMBERED_FOR;
-      return ways(transports, endpoints, isFresh ? last : []);
+      const last = trying((kept) => kept.getItem(key)?.split(' ')) ?? [];
+      const isFresh = Math.abs(now - +(last[2] as string)) < REMEMBERED_FOR;
+      return ways(transports, endpoints, isFresh ? last : undefined);
     },
     better: ({ transport, endpoint }) => ways(transports.slice(0, transports.indexOf(transport)), [endpoint]),
     remember: ({ transport, endpoint }, at) =>
-      trying((kept) => kept?.setItem(key, `${transport.name} ${endpoint} ${at}`)),
+      trying((kept) => kept.setItem(key, `${transport.name} ${endpoint} ${at}`)),
   };
 }

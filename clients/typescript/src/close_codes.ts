@@ -15,6 +15,7 @@ const NEVER = /^(100[023789]|40(03|11|29))$/;
 const SHORTEST = 250;
 const LONGEST = 30_000;
 const LATER = 2_000;
+const LATER_SPREAD = 4_000;
 
 /** How a connection that ended with this code comes back. A code that is not known was lost on the way. */
 export function advice(code: number): Advice {
@@ -30,5 +31,5 @@ export function advice(code: number): Advice {
 export function pause(code: number, attempt: number, random: () => number, hint?: number): number {
   if (hint !== undefined) return Math.max(hint, 0) + random() * SHORTEST;
   const bound = Math.min(SHORTEST * 2 ** attempt, LONGEST);
-  return advice(code) === 'later' ? LATER + random() * Math.max(bound, 2 * LATER) : random() * bound;
+  return advice(code) === 'later' ? LATER + random() * Math.max(bound, LATER_SPREAD) : random() * bound;
 }

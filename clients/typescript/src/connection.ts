@@ -58,6 +58,8 @@ export function connection(
   let renewals = 0;
   let heard = clock.now();
   let isSilent = true;
+  /** It was woken, and what it hears may have come before that: until a pong, nothing is a sign of life. */
+  let isDeaf = false;
   let goesAt: number | undefined;
   let over = false;
   let stopWatch: (() => void) | undefined;
@@ -125,18 +127,22 @@ export function connection(
   const isLost = () => end(LOST, 'no sign of life');
   const ping = (within: number, then = isLost) => {
     unlessHeard(within, then);
-    ask({ type: 'ping' });
+    ask({ type: 'ping' }, () => {
+      isSilent = isDeaf = false;
+    });
   };
 
   return {
     isSpare: (isDoubted) => (isDoubted ? isSilent : !waiting.size),
     ask,
     close,
-    wake: () =>
+    wake() {
+      isDeaf = true;
       ping(DOUBTED_AFTER, () => {
         unlessHeard(PONG_AFTER_WAKE, isLost);
         doubted();
-      }),
+      });
+    },
     start() {
       const { token } = credentials;
       watch();
@@ -151,8 +157,8 @@ export function connection(
         message(message, datagram) {
           if (over) return;
           heard = clock.now();
-          isSilent = false;
           const { type, id, after_ms = 0 } = message;
+          isSilent &&= isDeaf;
           const answered = waiting.get(id);
           if (waiting.delete(id)) answered?.(message);
           else if (type === 'reconnect') goesAt = heard + after_ms;

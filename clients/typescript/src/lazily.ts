@@ -19,7 +19,7 @@ export function lazily(
         .then(({ dial }) => {
           if (!over) link = dial(to, on);
         })
-        .catch((error) => on.close(LOST, String(error)));
+        .catch((error) => on.close(LOST, `${error}`));
       return {
         send: (command) => link?.send(command),
         close() {

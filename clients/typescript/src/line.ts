@@ -102,7 +102,7 @@ export function line(
     if (state.kind === 'open') failures = Math.min(failures, clock.date() - state.since < GOOD_AFTER ? SHORT_LIVED : 0);
     drop();
     const way = advice(code);
-    if (way === 'never') return end(new RoomcastError('closed', reason || `closed with ${code}`, { closeCode: code }));
+    if (way === 'never') return end(new RoomcastError('closed', reason || 'closed', { closeCode: code }));
     if (way === 'token') credentials.refuse();
     const wait = pause(code, failures++, clock.random, hint);
     mayHurry = way !== 'later';
@@ -130,7 +130,7 @@ export function line(
       (token) => {
         if (state !== mine || connection) return;
         if (credentials.isRefused(token)) {
-          return end(new RoomcastError('unauthorized', 'no token is left', { closeCode: UNAUTHORIZED }));
+          return end(new RoomcastError('unauthorized', 'no token', { closeCode: UNAUTHORIZED }));
         }
         credentials.token = token;
         stop = race(choice.candidates(clock.date()), course(use, ended));

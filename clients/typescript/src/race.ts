@@ -14,7 +14,7 @@ export interface Candidate {
   readonly transport: Transport;
   readonly endpoint: string;
   /** The more, the later it starts: in milliseconds after the first one, unless all before it have failed. */
-  readonly headStart: number;
+  readonly after: number;
 }
 
 /** What became of one attempt. */
@@ -51,8 +51,8 @@ export interface Course {
 /** Begins, and takes the candidates over; what it answers calls it off. */
 export function race(waiting: Candidate[], course: Course): () => void {
   const { clock, means, token } = course;
-  waiting.sort((one, other) => one.headStart - other.headStart);
-  const begun = clock.now() - (waiting[0]?.headStart ?? 0);
+  waiting.sort((one, other) => one.after - other.after);
+  const begun = clock.now() - (waiting[0]?.after ?? 0);
   /** Lets go of each attempt that is under way. */
   const running = new Set<() => void>();
   let failure: Parameters<LinkEvents['close']> = [LOST, 'no transport'];
@@ -68,7 +68,7 @@ export function race(waiting: Candidate[], course: Course): () => void {
     stopTimer?.();
     if (over) return;
     const [first] = waiting;
-    const wait = first && running.size > 0 ? first.headStart - (clock.now() - begun) : 0;
+    const wait = first && running.size > 0 ? first.after - (clock.now() - begun) : 0;
     if (wait > 0) {
       stopTimer = clock.after(wait, next);
     } else if (first) {
@@ -122,7 +122,7 @@ export function race(waiting: Candidate[], course: Course): () => void {
         },
       );
     } catch (error) {
-      on.close(LOST, String(error));
+      on.close(LOST, `${error}`);
     }
   };
   // What fails at once is told once the caller can call this off, and what follows from it.

@@ -135,7 +135,7 @@ export class Room {
         return this.#events(message, datagram);
       case 'gap':
         this.#move(message);
-        for (const follower of [...this.followers]) if (follower.started) this.#tell(follower, 'gap');
+        for (const follower of [...this.followers]) this.#tell(follower, 'gap');
         return;
       default:
         for (const follower of [...this.followers]) follower.tell('message', message);
@@ -147,13 +147,13 @@ export class Room {
     this.#failures = 0;
     this.error = undefined;
     this.#move(message);
-    // Nothing came between leaving and joining again.
-    const still = this.#anew && before?.epoch === message.epoch && before?.offset === message.offset;
-    const whole = before !== undefined && (message.recovered || still);
+    // Or nothing came between leaving and joining again.
+    const isThere = before?.epoch === message.epoch && before?.offset === message.offset;
+    const whole = before && (message.recovered || (this.#anew && isThere));
     this.#become('joined');
     for (const follower of [...this.followers]) {
       follower.fresh = !whole || !follower.started;
-      if (!whole && follower.started) this.#tell(follower, 'unrecovered');
+      if (!whole) this.#tell(follower, 'unrecovered');
     }
     this.settle(!whole || this.#anew);
   }
@@ -200,7 +200,7 @@ export class Room {
 
   #tell(follower: Follower, why: Why): void {
     // A room that keeps nothing has no position to load from, and says that something will not come.
-    follower.incomplete(why, this.position ?? { epoch: '', offset: 0 });
+    if (follower.started) follower.incomplete(why, this.position ?? { epoch: '', offset: 0 });
   }
 
   #move({ epoch, offset }: Message): void {

@@ -102,7 +102,7 @@ export function follow<Topics>(
   /** What the state contains that was loaded. */
   let loaded: Position | undefined;
   let ended = false;
-  let stopSignal = () => {};
+  let stopSignal: (() => void) | undefined;
 
   const error = (code: LocalErrorCode, message: string) => new RoomcastError(code, message, { room: name });
   /** A failure that no listener takes is reported: it must not pass unnoticed. */
@@ -112,12 +112,12 @@ export function follow<Topics>(
     const isLoaded = loaded && loaded.epoch === epoch && offset !== undefined && offset <= loaded.offset;
     if (!ended && !isLoaded) tell('event', event);
   };
-  const run = async (load: Load, why: Why, position: Position) => {
+  const run = async (why: Why, position: Position) => {
     const mine = new platform.AbortController();
     loading = mine;
     for (let failures = 1; loading === mine; failures++) {
       try {
-        const state = await load({ position, why, signal: mine.signal });
+        const state = await (load as Load)({ position, why, signal: mine.signal });
         if (loading !== mine) return;
         loaded = state ?? undefined;
         loading = undefined;
@@ -135,13 +135,13 @@ export function follow<Topics>(
     if (ended) return;
     loading?.abort();
     held = [];
-    if (load) void run(load, why, position);
+    if (load) void run(why, position);
     else if (why !== 'joined') fail(error('incomplete', `missed events: ${why}`));
   };
   const unsubscribe = () => {
     if (ended) return;
     ended = true;
-    stopSignal();
+    stopSignal?.();
     loading?.abort();
     loading = undefined;
     followers.delete(follower);
@@ -177,7 +177,7 @@ export function follow<Topics>(
       return room.position;
     },
     get isLoading() {
-      return loading !== undefined;
+      return !!loading;
     },
     get error() {
       return room.error;

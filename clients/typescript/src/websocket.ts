@@ -21,7 +21,7 @@ export const websocket: Transport = {
         message = JSON.parse(data as string) as Message;
       } catch (error) {
         close();
-        return on.close(LOST, String(error));
+        return on.close(LOST, `${error}`);
       }
       on.message(message);
     };

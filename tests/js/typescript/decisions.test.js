@@ -56,7 +56,7 @@ const transports = ['webtransport', 'websocket', 'poll'].map((name) => ({ name }
 const order = (of, now) =>
   of
     .candidates(now)
-    .sort((one, other) => one.headStart - other.headStart)
+    .sort((one, other) => one.after - other.after)
     .map(({ transport, endpoint }) => `${transport.name} ${endpoint}`);
 
 test('what worked the last time is tried first, for a day', () => {

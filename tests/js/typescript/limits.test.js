@@ -145,6 +145,24 @@ test('a computer whose clock is hours ahead gets a new token now and then, and n
   client.close();
 });
 
+test('what came before a wake, and is read behind it, is no sign of life', async () => {
+  const { clock, pod, client } = world();
+  const seen = [];
+  const subscription = client.subscribe('r', { event: ({ data }) => seen.push(data) });
+  await subscription.joined();
+  const { connection } = client.state;
+  pod.tamper = (message) => (message.type === 'pong' ? undefined : message);
+  client.wake();
+  pod.publish('r', 't', 1);
+  await clock.advance(151);
+  assert.notEqual(client.state.connection, connection);
+  assert.deepEqual([client.state.kind, client.attempts.length, pod.connections], ['open', 2, 1]);
+  pod.publish('r', 't', 2);
+  await settled();
+  assert.deepEqual(seen, [1, 2]);
+  client.close();
+});
+
 /** A `fetch` that answers what a test says, lets all else wait, and knows what waits, and which tokens came. */
 function network() {
   const answers = {};
