@@ -86,20 +86,26 @@ export function connection(
     ended(code, reason, hint ?? (goesAt && advice(code) === 'later' ? goesAt - clock.now() : undefined));
   };
 
-  const present = (type: 'connect' | 'refresh', token: string) =>
+  /** A newer token counts from now on: the answer may never come, and the next connection would present one that has ended. */
+  const present = (type: 'connect' | 'refresh', token: string) => {
+    const { token: before } = credentials;
+    credentials.token = token;
     ask({ type, token }, (answer) => {
       if (!answer) return;
       const { code, message = '', expires_at } = answer;
       const connects = type === 'connect';
       if (answer.type !== 'error') {
-        credentials.token = token;
         renewals = 0;
         if (expires_at) renewAfter(renewIn(expires_at, clock.date()));
         if (connects) open();
       } else if (connects) end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message);
       // The old one stays in force until it ends.
-      else renewalFailed(new RoomcastError(code as ErrorCode, message));
+      else {
+        credentials.token = before;
+        renewalFailed(new RoomcastError(code as ErrorCode, message));
+      }
     });
+  };
   const renewAfter = (ms: number) => {
     stopRenewal?.();
     stopRenewal = clock.after(ms, () =>

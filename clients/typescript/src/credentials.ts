@@ -22,17 +22,15 @@ export interface Credentials {
   get(): Promise<string | undefined>;
   /** From now on tokens come from there. */
   replace(source: TokenSource | undefined): void;
-  /** The server does not take the token that was presented. */
-  refuse(): void;
-  isRefused(token: string | undefined): boolean;
+  /** What the server did not take. `null`: nothing; `undefined` is a client without a token. */
+  refused: string | undefined | null;
 }
 
 export function credentials(source: TokenSource | undefined, clock: Clock): Credentials {
   let asking: Promise<string | undefined> | undefined;
-  /** `null`: none; `undefined` is a client without a token. */
-  let refused: string | undefined | null = null;
   return {
     token: undefined,
+    refused: null,
     get() {
       if (asking) return asking;
       const mine = abortable<string | undefined>(undefined, (resolve, reject) => {
@@ -49,11 +47,7 @@ export function credentials(source: TokenSource | undefined, clock: Clock): Cred
     replace(next) {
       source = next;
       asking = undefined;
-      refused = null;
+      this.refused = null;
     },
-    refuse() {
-      refused = this.token;
-    },
-    isRefused: (token) => token === refused,
   };
 }

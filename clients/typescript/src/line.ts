@@ -99,11 +99,12 @@ export function line(
     }
   };
   const ended: Course['failed'] = (code, reason, hint) => {
-    if (state.kind === 'open') failures = Math.min(failures, clock.date() - state.since < GOOD_AFTER ? SHORT_LIVED : 0);
-    drop();
     const way = advice(code);
-    if (way === 'never') return end(new RoomcastError('closed', reason || 'closed', { closeCode: code }));
-    if (way === 'token') credentials.refuse();
+    if (state.kind === 'open') failures = Math.min(failures, clock.date() - state.since < GOOD_AFTER ? SHORT_LIVED : 0);
+    // Of a connection that was open it may have been an older one that ended.
+    else if (way === 'token') credentials.refused = credentials.token;
+    drop();
+    if (way === 'never') return end(new RoomcastError('closed', reason || `closed: ${code}`, { closeCode: code }));
     const wait = pause(code, failures++, clock.random, hint);
     mayHurry = way !== 'later';
     stop = clock.after(wait, dial);
@@ -129,8 +130,8 @@ export function line(
     credentials.get().then(
       (token) => {
         if (state !== mine || connection) return;
-        if (credentials.isRefused(token)) {
-          return end(new RoomcastError('unauthorized', 'no token', { closeCode: UNAUTHORIZED }));
+        if (token === credentials.refused) {
+          return end(new RoomcastError('unauthorized', 'no token is left', { closeCode: UNAUTHORIZED }));
         }
         credentials.token = token;
         stop = race(choice.candidates(clock.date()), course(use, ended));

@@ -163,6 +163,31 @@ test('what came before a wake, and is read behind it, is no sign of life', async
   client.close();
 });
 
+test('a token that was got while the connection was dead is what the next one presents, even if it is no newer', async () => {
+  let calls = 0;
+  const { clock, pod, client } = world({ token: () => `good-${Math.min(++calls, 2)}` });
+  const presented = () => pod.commands.filter(({ type }) => type === 'connect').map(({ token }) => token);
+  await client.subscribe('r').joined();
+  const dies = (message) => (message.type === 'refresh' ? message : undefined);
+  pod.tamper = dies;
+  pod.say({ type: 'refresh' });
+  await clock.advance(1_000);
+  assert.equal(calls, 2);
+  pod.tamper = (message) => (message.type === 'pong' ? undefined : message);
+  client.wake();
+  await clock.advance(151);
+  assert.deepEqual([client.state.kind, calls, ...presented()], ['open', 2, 'good-1', 'good-2']);
+
+  pod.tamper = dies;
+  pod.say({ type: 'refresh' });
+  await clock.advance(1_000);
+  pod.tamper = undefined;
+  pod.cut(4002, 'token expired');
+  await clock.advance(1_000);
+  assert.deepEqual([client.state.kind, calls, ...presented().slice(2)], ['open', 4, 'good-2']);
+  client.close();
+});
+
 /** A `fetch` that answers what a test says, lets all else wait, and knows what waits, and which tokens came. */
 function network() {
   const answers = {};
