@@ -11,8 +11,8 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 
-import { launch } from '../../tests/js/support/browser.js';
 import { until } from '../../tests/js/support/process.js';
+import { Browser } from './devtools.js';
 import { servePages } from './pages.js';
 import { centrifugo, roomcast, socketio } from './servers.js';
 
@@ -63,8 +63,8 @@ async function publish(server, numbers) {
 }
 
 /** Seconds of CPU so far, by process. */
-async function used(session) {
-  const { processInfo } = await session.send('SystemInfo.getProcessInfo');
+async function used(browser) {
+  const { processInfo } = await browser.send('SystemInfo.getProcessInfo');
   return new Map(processInfo.map(({ id, type, cpuTime }) => [id, { isPage: type === 'renderer', cpuTime }]));
 }
 
@@ -81,60 +81,52 @@ async function privateMemory(id) {
   return size * 1_024;
 }
 
-async function heap(cdp) {
-  await cdp.send('HeapProfiler.collectGarbage');
-  return (await cdp.send('Runtime.getHeapUsage')).usedSize;
+async function heap(page) {
+  await page.send('HeapProfiler.collectGarbage');
+  return (await page.send('Runtime.getHeapUsage')).usedSize;
 }
 
-const scripted = async (cdp) => {
-  const { metrics } = await cdp.send('Performance.getMetrics');
+const scripted = async (page) => {
+  const { metrics } = await page.send('Performance.getMetrics');
   return metrics.find(({ name }) => name === 'ScriptDuration').value;
 };
 
-async function measure(name, page, start, origin) {
+async function measure(name, client, start, origin) {
   const server = await start(count, origin);
-  const browser = await launch();
+  const browser = await Browser.launch();
   try {
-    const session = await browser.newBrowserCDPSession();
-    const context = await browser.newContext();
-    const tab = await context.newPage();
-    const errors = [];
-    tab.on('pageerror', (error) => errors.push(error.stack));
-    await tab.goto(`${origin}/${page}`);
-    const cdp = await context.newCDPSession(tab);
-    await cdp.send('Performance.enable');
-    const empty = await heap(cdp);
-    const joined = await tab.evaluate(
-      async ([url, rooms]) => {
+    const page = await browser.open(`${origin}/${client}`, 'page');
+    await page.send('Performance.enable');
+    const empty = await heap(page);
+    const joined = await page.evaluate(
+      async (url, rooms) => {
         const from = performance.now();
-        await window.page.follow(url, rooms, window.saw).catch((error) => {
-          // What is no Error would come without a word.
-          throw error instanceof Error ? error : new Error(JSON.stringify(error));
-        });
+        await window.page.follow(url, rooms, window.saw);
         return performance.now() - from;
       },
-      [server.url, rooms],
+      server.url,
+      rooms,
     );
     const numbers = new Map();
     // What is compiled and grown at first is not what an event costs.
     const reached = (total) =>
       until(
-        () => tab.evaluate((total) => window.seen.count >= total, total),
+        () => page.evaluate((total) => window.seen.count >= total, total),
         10_000,
-        `${name}: not all of ${total} events came ${errors}`,
+        () => `${name}: not all of ${total} events came ${page.errors}`,
       );
     const first = await publish(server, numbers);
     await reached(first);
-    await tab.evaluate(() => (window.seen.delays = []));
-    const [before, scriptBefore] = [await used(session), await scripted(cdp)];
+    await page.evaluate(() => (window.seen.delays = []));
+    const [before, scriptBefore] = [await used(browser), await scripted(page)];
     const total = first + (await publish(server, numbers));
-    const { id, page: own, all } = between(before, await used(session));
-    const script = (await scripted(cdp)) - scriptBefore;
+    const { id, page: own, all } = between(before, await used(browser));
+    const script = (await scripted(page)) - scriptBefore;
     await reached(total);
-    const seen = await tab.evaluate(() => window.seen);
+    const seen = await page.evaluate(() => window.seen);
     if (seen.count !== total || seen.disordered > 0)
       throw new Error(`${name}: ${seen.count} of ${total} events, ${seen.disordered} out of order`);
-    await tab.evaluate(() => (window.seen.delays = []));
+    await page.evaluate(() => (window.seen.delays = []));
     const delays = seen.delays.sort((one, other) => one - other);
     const events = seconds * rate;
     return {
@@ -142,13 +134,13 @@ async function measure(name, page, start, origin) {
       page: (own / events) * 1e6,
       script: (script / events) * 1e6,
       all: (all / events) * 1e6,
-      heap: ((await heap(cdp)) - empty) / 2 ** 20,
+      heap: ((await heap(page)) - empty) / 2 ** 20,
       memory: (await privateMemory(id)) / 2 ** 20,
       half: delays[Math.floor(delays.length / 2)],
       most: delays[Math.floor(delays.length * 0.99)],
     };
   } finally {
-    await browser.close();
+    await browser.end();
     await server.end();
   }
 }

@@ -8,14 +8,12 @@ export const launch = (...args) => begin(args);
 export const launchKeepingPages = () =>
   begin(['--enable-features=BackForwardCache'], { ignoreDefaultArgs: ['--disable-back-forward-cache'] });
 
+export const executable = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const FLAGS = [
+  ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
+  ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
+];
+
 function begin(args, options = {}) {
-  return chromium.launch({
-    ...options,
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    args: [
-      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run'],
-      ...['--disable-background-networking', '--disable-component-update', '--disable-sync'],
-      ...args,
-    ],
-  });
+  return chromium.launch({ ...options, executablePath: executable, args: [...FLAGS, ...args] });
 }
