@@ -16,8 +16,8 @@ const PAGE = 50;
 /** Before it says that messages came to this device, it waits whether more do. */
 const DELIVERED_AFTER = 300;
 
-/** How far a user has read in a room. */
-export type ReadBy = (room: string, user: string) => Position | undefined;
+/** How far a user has read in a conversation. */
+export type ReadBy = (conversation: Conversation, user: string) => Position | undefined;
 
 export class Conversation {
   readonly id: string;
@@ -100,7 +100,7 @@ export class Conversation {
   stateOf({ state, offset }: Message): MessageState {
     if (state !== 'sent' || offset === undefined) return state;
     const here = { epoch: this.epoch(), offset };
-    const isRead = (user: string) => reaches(this.#readBy(this.room, user), here);
+    const isRead = (user: string) => reaches(this.#readBy(this, user), here);
     const isDelivered = (user: string) => reaches(this.#deliveredTo(user), here);
     if (this.others.every(isRead)) return 'read';
     return this.others.every((user) => isRead(user) || isDelivered(user)) ? 'delivered' : 'sent';
@@ -164,7 +164,7 @@ export class Conversation {
     const due = computed(
       (): Position | undefined => {
         const offset = this.#sent().findLast(({ author }) => author !== this.#user)?.offset;
-        if (offset === undefined || !this.#socket.isOpen()) return undefined;
+        if (offset === undefined) return undefined;
         const here = { epoch: this.epoch(), offset };
         return reaches(this.#deliveredTo(this.#user), here) ? undefined : here;
       },
@@ -175,8 +175,8 @@ export class Conversation {
       if (!position) return;
       const say = () =>
         this.#socket
-          .send(`delivered:${this.id}`, 'delivered', position, { key: this.#user, offline: 'fail' })
-          // With the next message, or the next connection, it is said again.
+          .send(`delivered:${this.id}`, 'delivered', position, { key: this.#user })
+          // With the next message it is said again.
           .catch(() => undefined);
       const timer = setTimeout(() => untracked(say), DELIVERED_AFTER);
       onCleanup(() => clearTimeout(timer));

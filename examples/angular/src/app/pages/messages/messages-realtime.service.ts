@@ -3,11 +3,11 @@
 // Always holds: a conversation is followed as long as the session, whichever screen is open, so that it is counted and delivered.
 
 import { HttpClient } from '@angular/common/http';
-import { computed, DestroyRef, effect, Injectable, inject, signal, untracked } from '@angular/core';
+import { computed, DestroyRef, Injectable, inject, signal } from '@angular/core';
 import { takeUntilDestroyed } from '@angular/core/rxjs-interop';
 import type { Position } from 'roomcast';
 import { receipts } from 'roomcast/receipts';
-import { retry, type Subscription, switchMap, take, timer } from 'rxjs';
+import { catchError, EMPTY, Observable, retry, switchMap } from 'rxjs';
 
 import { AnnouncerService } from '../../shared/services/announcer.service';
 import { AttentionService } from '../../shared/services/attention.service';
@@ -19,8 +19,6 @@ import { Conversation } from './conversation';
 
 /** How far each of the others has read, by room and user. */
 type Marks = Readonly<Record<string, Readonly<Record<string, Position>>>>;
-
-const MARKS_AGAIN = 4_000;
 
 @Injectable()
 export class MessagesRealtimeService {
@@ -38,7 +36,8 @@ export class MessagesRealtimeService {
   readonly #marks = signal<Marks>({});
 
   readonly conversations: readonly Conversation[] = this.#session.opened.conversations.map(
-    (info) => new Conversation(info, this.#user, this.#socket, (room, user) => this.#readBy(room, user)),
+    (info) =>
+      new Conversation(info, this.#user, this.#socket, (conversation, user) => this.#readBy(conversation, user)),
   );
   /** The one that is on the screen. */
   readonly shown = signal<Conversation | undefined>(undefined);
@@ -54,11 +53,13 @@ export class MessagesRealtimeService {
       stop();
       this.#receipts.close();
     });
-    effect((onCleanup) => {
-      if (!this.#socket.isOpen()) return;
-      const asking = untracked(() => this.#askForMarks());
-      onCleanup(() => asking.unsubscribe());
-    });
+    this.#joins()
+      .pipe(
+        // Without them less is shown as read, until the next receipt.
+        switchMap(() => this.#askForMarks().pipe(catchError(() => EMPTY))),
+        takeUntilDestroyed(),
+      )
+      .subscribe((marks) => this.#marks.set(marks));
     const news = this.conversations.map(({ room }) => this.#socket.on(room, 'new_message'));
     for (const [at, events] of news.entries())
       events.pipe(takeUntilDestroyed()).subscribe(({ user, id, data }) => {
@@ -104,22 +105,35 @@ export class MessagesRealtimeService {
     this.#announcer.withdraw(conversation.room);
   }
 
-  #readBy(room: string, user: string): Position | undefined {
-    const told = this.#told().get(room)?.get(user);
-    const mark = this.#marks()[room]?.[user];
-    if (!told || !mark || told.epoch !== mark.epoch) return told ?? mark;
-    return told.offset > mark.offset ? told : mark;
+  /** How far a user has read: of what was told and what the backend knows, what goes further. */
+  #readBy({ room, epoch }: Conversation, user: string): Position | undefined {
+    const known = [this.#told().get(room)?.get(user), this.#marks()[room]?.[user]];
+    const here = known.filter((position) => position?.epoch === epoch());
+    return here.toSorted((one, other) => (other?.offset ?? 0) - (one?.offset ?? 0))[0];
   }
 
-  /** At once, and when what others read meanwhile is kept: a receipt that came before the user's room was joined again is lost. */
-  #askForMarks(): Subscription {
-    const ask = () => this.#http.get<Marks>('/api/marks').pipe(retry({ count: 3, delay: 2_000 }));
-    return (
-      timer(0, MARKS_AGAIN)
-        .pipe(take(2), switchMap(ask))
-        // Without them less is shown as read, until the next receipt.
-        .subscribe({ next: (marks) => this.#marks.set(marks), error: () => undefined })
-    );
+  /**
+   * Each time that the user's own room is joined, receipts come again: what others read before that is kept, and what they read later is
+   * told. (That the connection is open would be too early; and of a connection that was away for a moment only, a signal shows nothing.)
+   */
+  #joins(): Observable<void> {
+    return new Observable((subscriber) => {
+      const own = this.#socket.client.subscribe(`notification:${this.#user}`, { load: () => undefined });
+      let isJoined = false;
+      const look = () => {
+        const before = isJoined;
+        isJoined = own.state === 'joined';
+        // The end of a `load` is told as a change, too.
+        if (isJoined && !before) subscriber.next();
+      };
+      own.onChange(look);
+      look();
+      return () => own.unsubscribe();
+    });
+  }
+
+  #askForMarks(): Observable<Marks> {
+    return this.#http.get<Marks>('/api/marks').pipe(retry({ count: 3, delay: 2_000 }));
   }
 
   #announce(conversation: Conversation, user: string, id: string, content: string): void {

@@ -3,7 +3,7 @@
 // The client comes back by itself, moves to another pod when its own is gone, falls back to long-polls where there is no WebSocket, and
 // keeps what is sent meanwhile. Always holds: it lives as long as the session.
 
-import { DestroyRef, computed, Injectable, inject } from '@angular/core';
+import { DestroyRef, Injectable, inject } from '@angular/core';
 import {
   Client,
   type ClientState,
@@ -34,7 +34,6 @@ export class WebsocketService {
   });
   readonly state = clientState(this.client);
   readonly state$: Observable<ClientState> = clientState$(this.client);
-  readonly isOpen = computed(() => this.state().kind === 'open');
   readonly #commands = commands(this.client);
   readonly #subscriptions = new Map<Room, { unsubscribe(): void }>();
 
