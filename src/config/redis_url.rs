@@ -78,45 +78,9 @@ pub struct RedisUrl {
     pub database: u8,
     /// Hosts, without brackets, and ports.
     pub nodes: Vec<(String, u16)>,
+    /// The names of its parameters that say nothing here: an application's library knows them.
+    pub passed_by: Vec<String>,
 }
-
-/// Parameters by which an address tells the libraries of other clients how to connect. They say nothing here: an address that an
-/// application has already is to do as it is.
-const OF_LIBRARIES: [&str; 30] = [
-    // go-redis
-    "protocol",
-    "client_name",
-    "max_retries",
-    "min_retry_backoff",
-    "max_retry_backoff",
-    "dial_timeout",
-    "read_timeout",
-    "write_timeout",
-    "pool_fifo",
-    "pool_size",
-    "pool_timeout",
-    "min_idle_conns",
-    "max_idle_conns",
-    "max_active_conns",
-    "conn_max_idle_time",
-    "conn_max_lifetime",
-    "skip_verify",
-    // ioredis
-    "family",
-    "maxRetriesPerRequest",
-    "enableReadyCheck",
-    "allowUsernameInURI",
-    // redis-py
-    "ssl_cert_reqs",
-    "health_check_interval",
-    "socket_timeout",
-    "socket_connect_timeout",
-    "socket_keepalive",
-    "retry_on_timeout",
-    "max_connections",
-    "decode_responses",
-    "encoding",
-];
 
 impl RedisUrl {
     /// Reads an address.
@@ -163,7 +127,15 @@ impl RedisUrl {
             None => (None, None),
         };
         let port = if matches!(kind, RedisKind::Sentinel { .. }) { 26_379 } else { 6_379 };
-        let mut url = Self { tls, kind, user, password: password.map(secret), database, nodes: Vec::new() };
+        let mut url = Self {
+            tls,
+            kind,
+            user,
+            password: password.map(secret),
+            database,
+            nodes: Vec::new(),
+            passed_by: Vec::new(),
+        };
         for host in hosts.split(',') {
             url.nodes.push(host_and_port(host, port)?);
         }
@@ -176,15 +148,13 @@ impl RedisUrl {
                     *password = Some(RedisPassword(value.into()));
                 }
                 ("db", _) => {}
-                (name, _) if OF_LIBRARIES.contains(&name) => {}
-                // Not its name: behind a `?` in a password that was not encoded, it is a part of the password.
-                _ => {
-                    return Err(
-                        "it has an unknown parameter behind a `?`: sentinels have `node`, `sentinelServiceName`, \
-                                `sentinelUsername` and `sentinelPassword`, and a `?` in a password is written `%3F`"
-                            .to_owned(),
-                    );
+                // The more secure of two that differ: `rediss://` stays what it is.
+                ("tls" | "ssl", _) => url.tls |= switch(&value)?,
+                ("sentinelServiceName" | "sentinelUsername" | "sentinelPassword", _) => {
+                    return Err(format!("it has `{name}`, and is not `redis-sentinel://…`"));
                 }
+                // An address that an application has already is to do as it is, whatever it tells that application's library.
+                _ => url.passed_by.push(unknown(&name, &value)?),
             }
         }
         match &url.kind {
@@ -194,6 +164,28 @@ impl RedisUrl {
             _ => Ok(url),
         }
     }
+}
+
+/// Whether a parameter that asks for TLS does.
+fn switch(value: &str) -> Result<bool, String> {
+    match &*value.to_ascii_lowercase() {
+        "" | "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => Err("its `tls` or `ssl` is neither true nor false: write `rediss://…` for TLS".to_owned()),
+    }
+}
+
+/// What may be shown of the name of a parameter that means nothing here.
+fn unknown(name: &str, value: &str) -> Result<String, String> {
+    // Never with its name: behind a `?` in a password that was not encoded, it is a part of the password.
+    if name.contains('@') || value.contains('@') {
+        return Err("behind a `?` it has an `@`: in a password they are written `%3F` and `%40`".to_owned());
+    }
+    if ["password", "username"].iter().any(|login| name.eq_ignore_ascii_case(login)) {
+        return Err("it has a login behind a `?`: write it before the host, `redis://USER:PASSWORD@HOST`".to_owned());
+    }
+    let is_name = name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
+    Ok(if is_name { name.to_owned() } else { "…".to_owned() })
 }
 
 fn secret(text: String) -> RedisPassword {
@@ -313,6 +305,10 @@ mod tests {
             ("redis://a?db=1", "redis://a:6379/1"),
             ("redis://a/1?db=1&protocol=3", "redis://a:6379/1"),
             (" REDISS://:s3cret@a:1/0?family=0&ssl_cert_reqs=none\n", "rediss://…@a:1"),
+            ("redis://a?tls=true", "rediss://a:6379"),
+            ("redis://a?ssl=1&lazyConnect", "rediss://a:6379"),
+            ("redis://a?ssl=False", "redis://a:6379"),
+            ("rediss://a?tls=false", "rediss://a:6379"),
             ("Redis-Sentinel://a?sentinelServiceName=m", "redis-sentinel://a:26379?sentinelServiceName=m"),
             ("redis-cluster://ann:s3cr@t@a,b:1", "redis-cluster://…@a:6379,b:1"),
             ("redis://s3cret@a", "redis://…@a:6379"),
@@ -327,6 +323,25 @@ mod tests {
         let url = RedisUrl::parse("redis://a%3ab:p%40s%25@h").unwrap();
         assert_eq!(url.user.as_deref(), Some("a:b"));
         assert_eq!(url.password.map(|p| p.reveal().to_owned()).as_deref(), Some("p@s%"));
+    }
+
+    #[test]
+    fn parameters_of_other_libraries_are_passed_by() {
+        let all = "connectTimeout=10000&lazyConnect=true&keyPrefix=x&idle_timeout=5m&ssl_ca_certs=/a&retry_on_error=a,b&clientName&s%20t=s3cret";
+        let url = RedisUrl::parse(&format!("redis://:p@a:1/2?{all}&db=2")).unwrap();
+        let plain = RedisUrl::parse("redis://:p@a:1/2").unwrap();
+        let names = [
+            "connectTimeout",
+            "lazyConnect",
+            "keyPrefix",
+            "idle_timeout",
+            "ssl_ca_certs",
+            "retry_on_error",
+            "clientName",
+            "…",
+        ];
+        assert_eq!(url.passed_by, names);
+        assert_eq!(RedisUrl { passed_by: Vec::new(), ..url }, plain);
     }
 
     #[test]
@@ -352,6 +367,11 @@ mod tests {
             "redis://a/2?db=1",
             "redis-cluster://a?db=1",
             "redis://a?password=s3cret",
+            "redis://a?Username=s3cret",
+            "redis://a?tls=s3cret",
+            "redis://a?sentinelPassword=s3cret",
+            "redis://ann:x?y=s3cret@a",
+            "redis://ann@a?s3cret%40",
             "redis://ann:x?s3cret@a",
             "redis://ann:x/s3cret@a",
             "redis://ann:s3cret",

@@ -31,7 +31,7 @@ use super::{
     token_settings::TokenSettings,
     upstream::Upstream,
     user_presence::UserPresenceSettings,
-    warnings::{absent, edges, memory, proxies, rooms, tokens, unused_policies},
+    warnings::{absent, edges, memory, proxies, redis_parameters, rooms, tokens, unused_policies},
     webtransport::WebTransport,
 };
 use crate::dialect::{Description, Envelope};
@@ -266,7 +266,7 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     let max_bytes = settings.memory_broker.max_bytes.min(machine.memory.bytes / 4);
     warnings.extend(memory(&settings, &machine.memory));
     warnings.extend(rooms(&settings).into_iter().chain(settings.traces.warning()));
-    warnings.extend(proxies(&settings).into_iter().chain(absent(&settings)));
+    warnings.extend(proxies(&settings).into_iter().chain(absent(&settings)).chain(redis_parameters(&settings)));
     warnings.extend(unused_policies(&settings.policies));
 
     let grpc = settings.grpc.decide(tls.as_ref(), general.api_keys.is_some(), &mut errors, &mut warnings);

@@ -46,6 +46,19 @@ pub(super) fn memory(settings: &Settings, ceiling: &MemoryCeiling) -> Vec<String
     warnings
 }
 
+/// What an address says to another library than ours.
+pub(super) fn redis_parameters(settings: &Settings) -> Option<String> {
+    let mut names: Vec<&str> = settings.redis.urls.iter().flat_map(|url| &url.passed_by).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| {
+        format!(
+            "`redis.urls` has parameters that mean nothing to roomcast and are passed by: {}; the keys of `[redis]` say what it does instead",
+            names.join(", ")
+        )
+    })
+}
+
 /// In whose names edges may act.
 fn users_of_edges(settings: &Settings) -> Option<&'static str> {
     let (relay, tokens) = (&settings.relay, &settings.tokens);

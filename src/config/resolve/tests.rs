@@ -334,3 +334,17 @@ fn a_log_that_rooms_share_fits_them() {
         assert!(problems.iter().any(|problem| problem.contains(wrong)), "{file}: {problems:?}");
     }
 }
+
+#[test]
+fn parameters_of_an_address_that_mean_nothing_here_are_named() {
+    let warned = |url: &str| {
+        let warnings = pod(&format!("redis.urls={url}")).unwrap().warnings;
+        warnings.into_iter().filter(|warning| warning.contains("passed by")).collect::<Vec<_>>()
+    };
+    assert_eq!(warned("redis://a?db=1"), Vec::<String>::new());
+    let one = warned("redis://a?pool_size=s3cret&keepAlive=s3cret");
+    assert!(
+        matches!(one.as_slice(), [one] if one.contains(": keepAlive, pool_size;") && !one.contains("s3cret")),
+        "{one:?}"
+    );
+}
