@@ -199,7 +199,9 @@ impl Make {
         if let Some(text) = &self.hmac_secret {
             secret(text, "--hmac-secret")
         } else if let Some(file) = &self.hmac_secret_file {
-            secret(read(file)?.trim_end_matches(['\r', '\n']), &file.display().to_string())
+            let text = read(file)?;
+            let line = text.strip_suffix('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+            secret(line.unwrap_or(&text), &file.display().to_string())
         } else if let Some(file) = &self.private_key {
             SigningKey::pem(read(file)?.as_bytes()).map_err(|error| format!("{}: {error}", file.display()))
         } else if let Some(first) = settings.hmac_secrets.first() {

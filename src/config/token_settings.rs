@@ -14,8 +14,8 @@ use crate::dialect::{Condition, Offers, Template};
 section! {
     /// Tokens of clients: JWTs (RFC 7519), signed by the application. Without a key no token is accepted.
     pub struct TokenSettings in "tokens" {
-        /// Secrets that tokens are signed with (HS256; HS384 and HS512 from 48 and 64 bytes on): the bytes of the text are the key. Several, while one replaces
-        /// another.
+        /// Secrets that tokens are signed with (HS256; HS384 and HS512 from 48 and 64 bytes on): all bytes of the text are the key, also a line's end in a variable that `${…}`
+        /// names. Several, while one replaces another.
         hmac_secrets: Vec<HmacSecret> = Vec::new(), List(HmacSecretKind), live, secret();
         /// Whether a secret in `hmac_secrets` may have fewer than 32 bytes. Such a secret can be found by trying, from any token that
         /// it signed; with it any token can be made. For a system that has one already, until it has a longer one.
