@@ -125,7 +125,7 @@ impl Authority {
     /// [`TokenError`]: the stored object cannot be read.
     pub async fn stored_user(&self, token: &Token) -> Result<Option<StoredUser>, TokenError> {
         match &self.stored {
-            Some(Stored { store, settings }) => look_up::user(&**store, settings, token.reveal()).await,
+            Some(Stored { store, settings }) => look_up::user(&**store, settings, token.reveal(), &self.metrics).await,
             None => Ok(None),
         }
     }

@@ -26,9 +26,9 @@ pub trait KeyValue: Send + Sync {
 /// Strings that an application keeps in the fleet's store, its session tokens for example. Reads a key by its whole name,
 /// without the fleet's prefix; never writes.
 pub trait LookUp: Send + Sync {
-    /// The string under `key`.
+    /// The string under `key`; an empty one if the key holds no string.
     ///
     /// # Errors
-    /// [`BrokerError::Unavailable`](super::BrokerError::Unavailable) also where the key holds no string, or may not be read.
+    /// [`BrokerError::Unavailable`](super::BrokerError::Unavailable) also where the key may not be read.
     fn look_up<'a>(&'a self, key: &'a str) -> Answer<'a, Option<Bytes>>;
 }

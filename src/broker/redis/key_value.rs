@@ -29,7 +29,17 @@ impl RedisState {
     async fn look_up(&self, key: &str) -> Result<Option<Bytes>, BrokerError> {
         let target = ScriptTarget::Slot(slot(key.as_bytes()));
         let frame = self.shards.call(target, &script::LOOK_UP, [key.to_owned()], []).await?;
-        found(frame).map_err(|error| self.unexpected(&error))
+        looked_up(frame).map_err(|error| self.unexpected(&error))
+    }
+}
+
+/// A key of an application may hold another type than a string.
+fn looked_up(frame: Resp3Frame) -> Result<Option<Bytes>, ReplyError> {
+    let mut fields = ReplyFields::of(frame)?;
+    match fields.number()? {
+        0 => Ok(None),
+        1 => fields.bytes().map(Some),
+        _ => Ok(Some(Bytes::new())),
     }
 }
 
