@@ -1,7 +1,7 @@
 //! Whether a user may edit a document: what a Hocuspocus server asks before it lets the user write together with others.
 //!
-//! The question is `{"user_secret": "id,token", "document_name": "type-id-field"}`, the answer a status: 200, 400 (no such
-//! question), 401 (an unknown token), 403 (not this user's to edit), 503 (it cannot be said now). What the pod knows is what is
+//! The question is `{"user_secret": "id,token", "document_name": "type-id-field"}`, the answer a status: 200, 401 (an unknown token, or
+//! none), 400 (no such question, or no such document), 403 (not this user's to edit), 503 (it cannot be said now). What the pod knows is what is
 //! kept under the token: the user and the groups; whatever else a document belongs to, the application's own endpoint says
 //! (`hocuspocus.hook`). Never logs a question. Always holds: what cannot be said is no 200.
 
@@ -11,13 +11,14 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{metrics::DocumentAnswers, settings::HocuspocusSettings};
 use crate::{
     auth::StoredUser,
     compat::Route,
+    dialect::Pointer,
     hub::Services,
     model::Token,
     transport::{
@@ -51,10 +52,27 @@ pub struct Documents {
     answers: DocumentAnswers,
 }
 
-#[derive(Deserialize)]
+/// What is asked. A member that is missing or `null` is empty, and of one that stands twice the last counts, as Go and JavaScript read
+/// them: so a token is judged before the document.
+#[derive(Debug, PartialEq, Eq)]
 struct Question {
     user_secret: String,
     document_name: String,
+}
+
+impl Question {
+    /// Reads a question; `None`: it is no object, or one of its members is no text.
+    fn parse(body: &[u8]) -> Option<Self> {
+        let whole: &RawValue = serde_json::from_slice(body).ok()?;
+        if !whole.get().starts_with('{') {
+            return None;
+        }
+        let member = |name: &str| match Pointer::parse(name).ok()?.find(whole).ok()? {
+            Some(value) => serde_json::from_str::<Option<String>>(value.get()).ok().map(Option::unwrap_or_default),
+            None => Some(String::new()),
+        };
+        Some(Self { user_secret: member("/user_secret")?, document_name: member("/document_name")? })
+    }
 }
 
 /// A document by what it belongs to.
@@ -152,7 +170,7 @@ impl Documents {
     }
 
     async fn judge(&self, services: &Services, body: Bytes) -> StatusCode {
-        let Ok(Question { user_secret, document_name }) = serde_json::from_slice(&body) else {
+        let Some(Question { user_secret, document_name }) = Question::parse(&body) else {
             return StatusCode::BAD_REQUEST;
         };
         let Some((id, secret)) = user_secret.split_once(',').filter(|(id, secret)| is_id(id) && !secret.is_empty())
@@ -253,5 +271,26 @@ mod tests {
             assert_eq!(verdict(name), expected, "{name}");
         }
         assert!(TYPES.iter().all(|kind| Document::parse(&format!("{kind}-1-body")).is_some()));
+    }
+    #[test]
+    fn a_question_may_lack_a_member() {
+        let question =
+            |secret: &str, name: &str| Some(Question { user_secret: secret.into(), document_name: name.into() });
+        for (body, expected) in [
+            (r#"{"user_secret":"1,a","document_name":"user-1"}"#, question("1,a", "user-1")),
+            (r#"{"document_name":"user-1"}"#, question("", "user-1")),
+            (r#"{"user_secret":null,"document_name":"user-1"}"#, question("", "user-1")),
+            (r#"{"user_secret":"1,a"}"#, question("1,a", "")),
+            (r#"{"user_secret":"1,b","user_secret":"1,a","x":[[1e999]]}"#, question("1,a", "")),
+            (" {} ", question("", "")),
+            (r#"{"user_secret":1}"#, None),
+            (r#"{"user_secret":"1,a","document_name":{}}"#, None),
+            (r#"["1,a","user-1"]"#, None),
+            ("null", None),
+            ("", None),
+            (r#"{"user_secret""#, None),
+        ] {
+            assert_eq!(Question::parse(body.as_bytes()), expected, "{body}");
+        }
     }
 }

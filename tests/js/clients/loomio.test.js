@@ -655,12 +655,20 @@ describe('hocuspocus', () => {
     for (const body of [
       '',
       'no JSON',
-      '{}',
       '[]',
       '{"user_secret":1,"document_name":"user-1"}',
       `{"user_secret":"${'x'.repeat(20_000)}"}`,
     ]) {
       assert.equal((await ask(pods[1], null, '--data', body)).status, 400, body.slice(0, 60));
+    }
+    for (const [body, status] of [
+      ['{}', 401],
+      ['{"user_secret":null,"document_name":"user-1"}', 401],
+      ['{"user_secret":"123,another"}', 401],
+      ['{"user_secret":"123,abc-def-ghi"}', 400],
+      ['{"user_secret":"1,x","user_secret":"123,abc-def-ghi","document_name":"user-123"}', 200],
+    ]) {
+      assert.equal((await ask(pods[1], null, '--data', body)).status, status, body);
     }
     const compressed = ['--header', 'Content-Encoding: gzip', '--data', 'not read'];
     assert.equal((await ask(pods[1], null, ...compressed)).status, 415);
