@@ -70,7 +70,7 @@ export interface WebTransportLike {
 
 /** The part of Web Locks that is used. */
 export interface Locks {
-  request(name: string, held: () => Promise<void> | undefined | void): Promise<unknown>;
+  request(name: string, held: () => unknown): Promise<unknown>;
 }
 export interface Channel<Said> {
   onmessage: ((event: { readonly data: Said }) => void) | null;

@@ -3,13 +3,16 @@
 // A transport around others, so that rooms, recovery and tokens are as ever: what a tab says goes by a BroadcastChannel to the tab that
 // leads, and from there to the server. Web Locks say who leads, and which tabs are there: one that is closed or crashes lets go of its
 // locks, and the next one leads. Always holds: no tab is told an event twice; one that may have missed something is told of the hole, and
-// joins its room anew from where it is.
+// joins its room anew from where it is; each tab is told why the connection ended before another one is made.
 
 import { LOST } from './close_codes.js';
 import type { Dialing, Link, LinkEvents, Transport } from './link.js';
 import type { Command, Message } from './message.js';
 import { type ClientOptions, named } from './options.js';
 import { type Channel, type Platform, platform } from './platform.js';
+
+/** Tabs that have not taken in by then that the connection ended are not waited for, in milliseconds. */
+const LET_GO_WITHIN = 1_000;
 
 /** What a tab says to the one that leads: who it is, and a command unless it has just come. Nothing: another tab leads from now on. */
 type Said = readonly [from?: string, command?: Command | undefined];
@@ -32,7 +35,7 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
   const lead = (transport: Transport, name: string, to: Dialing, done: () => void) => {
     const channel = new BroadcastChannel<Said>(name);
     const inside = new Map<string, Channel<Told>>();
-    /** The tabs that are in each room; the values that the room keeps are for the last one, which has just joined. */
+    /** The tabs that are in each room, one at least; the values that the room keeps are for the last one, which has just joined. */
     const rooms = new Map<unknown, string[]>();
     /** The welcome, and the rooms that the server joined unasked: for tabs that come later too. */
     const greeting = new Map<unknown, Message>();
@@ -47,27 +50,33 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
       inside.get(tab)?.postMessage(['message', message, datagram]);
     const pass = (message: Message, datagram?: boolean) => {
       const members = rooms.get(message.room) ?? [];
-      for (const tab of message.retained ? members.slice(-1) : members) tell(tab, message, datagram);
+      for (const tab of members.slice(message.retained ? -1 : 0)) tell(tab, message, datagram);
     };
-    const over = () => {
-      inside.clear();
-      channel.close();
-      done();
+    /** A tab is not in a room any more; answers which ones are. */
+    const leave = (tab: string, room: unknown) => {
+      const others = (rooms.get(room) ?? []).filter((other) => other !== tab);
+      others[0] ? rooms.set(room, others) : rooms.delete(room);
+      return others;
     };
     const events: LinkEvents = {
       message(message, datagram) {
         const { type, id, room } = message;
         const answered = answers.get(id);
         if (answers.delete(id)) answered?.(message);
-        else if (room && type !== 'subscribed') pass(message, datagram);
-        else {
+        else if (room && type !== 'subscribed') {
+          pass(message, datagram);
+          if (type === 'unsubscribed') greeting.delete(room), rooms.delete(room);
+        } else {
           if (room || type === 'welcome') greeting.set(room, message);
           for (const tab of inside.keys()) tell(tab, message);
         }
       },
       close(...how) {
+        rooms.clear();
+        channel.close();
         for (const told of inside.values()) told.postMessage(['close', ...how]);
-        over();
+        // The next one leads when all have let go: they know why by then. One that hangs holds it up no longer.
+        platform.setTimeout(done, LET_GO_WITHIN);
       },
     };
     const send = (command: Command, answered?: (answer: Message) => void) => {
@@ -77,52 +86,51 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     const take = (tab: string, said: Command) => {
       const { id, ...command } = said;
       let { type } = command;
-      const { room } = command as Message;
-      const others = (rooms.get(room) ?? []).filter((other) => other !== tab);
+      const { room } = said as Message;
       const joins = type === 'subscribe';
+      /** What is said of the room while it is being joined. */
+      const next: (() => void)[] = [];
       const waiting = joining.get(room);
-      if (waiting && (joins || type === 'unsubscribe')) {
-        waiting.push(() => take(tab, said));
-        return;
-      }
+      if (waiting && (joins || type === 'unsubscribe')) return void waiting.push(() => take(tab, said));
       if (joins) {
-        joining.set(room, []);
+        joining.set(room, next);
+        const others = leave(tab, room);
         if (others[0] || greeting.has(room)) send({ type: 'unsubscribe', room });
         rooms.set(room, [...others, tab]);
       } else if (type === 'unsubscribe') {
-        rooms.set(room, others);
-        if (others[0]) return tell(tab, { type, id });
+        if (leave(tab, room)[0] || greeting.has(room)) return tell(tab, said);
       } else if (type === 'connect') [type, presents] = [presents, 'refresh'];
       send({ ...command, type }, (answer) => {
         tell(tab, { ...answer, id });
         // The others may have missed something while it was left, or are in it no more.
         const { epoch = '', offset = 0 } = answer;
         if (!joins) return;
+        if (answer.type === 'error') leave(tab, room);
         pass({ type: 'events', room, epoch, after: offset, offset });
-        const next = joining.get(room);
         joining.delete(room);
-        for (const take of next ?? []) take();
+        for (const take of next) take();
       });
     };
     channel.onmessage = ({ data: [tab, command] }) => {
-      if (!tab) return;
-      if (command) return take(tab, command);
-      if (inside.has(tab)) return;
+      if (command) return take(tab as string, command);
+      if (!tab || inside.has(tab)) return;
       const told = new BroadcastChannel<Told>(tab);
       inside.set(tab, told);
       for (const message of greeting.values()) tell(tab, message);
       try {
         link ??= transport.dial(to, events);
       } catch (error) {
-        events.close(LOST, String(error));
+        events.close(LOST, `${error}`);
       }
       void locks.request(tab, () => {
+        inside.delete(tab);
         told.close();
-        if (!inside.delete(tab)) return;
+        // It may wait for a room that is being joined. A room that only others are in is not left.
         for (const room of rooms.keys()) take(tab, { type: 'unsubscribe', room });
-        if (inside.size > 0) return;
+        if (inside.size) return;
+        channel.close();
         link?.close();
-        over();
+        done();
       });
     };
     channel.postMessage([]);
@@ -136,12 +144,12 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     const told = new BroadcastChannel<Told>(from);
     let isIn = false;
     let isOver = false;
-    let release = () => {};
+    let release: (() => void) | undefined;
     const close = () => {
       isOver = true;
       channel.close();
       told.close();
-      release();
+      release?.();
     };
     const take = ([kind, ...of]: Told) => {
       isIn = true;
@@ -153,15 +161,15 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     channel.onmessage = ({ data: [other] }) => {
       if (!other) isIn ? take(['close', LOST, 'another tab leads']) : say();
     };
-    /** A lock that comes when it is over is let go at once. */
-    const hold = (lock: string, begin: (done: () => void) => void) =>
-      void locks.request(lock, () => (isOver ? undefined : new Promise<void>(begin)));
-    hold(from, (done) => {
-      release = done;
-      say();
-    });
+    // A lock that comes when it is over is let go at once.
+    void locks.request(from, () => isOver || new Promise<void>((done) => ((release = done), say())));
     /** A tab that led, and has not been told why that is over, is ready to lead again. */
-    const stand = () => hold(name, (done) => lead(transport, name, to, () => (done(), stand())));
+    const stand = () =>
+      void locks.request(name, async () => {
+        if (isOver) return;
+        await new Promise<void>((done) => lead(transport, name, to, done));
+        stand();
+      });
     stand();
     return { send: say, close };
   };

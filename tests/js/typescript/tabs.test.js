@@ -15,6 +15,8 @@ const { TestClock, TestPod, settled } = await load('testing');
 
 /** An origin: its locks and channels, and tabs that may be closed without a word. */
 class Origin {
+  /** After how many turns what is said on a channel comes: browsers keep no order between channels. */
+  turns = (_name) => 1;
   #waiting = new Map();
   #channels = new Map();
 
@@ -23,6 +25,8 @@ class Origin {
     const held = new Set();
     const mine = new Set();
     const all = this.#channels;
+    const { turns } = this;
+    const later = (count, then) => queueMicrotask(() => (count > 1 ? later(count - 1, then) : then()));
     let isClosed = false;
     const locks = {
       request: async (name, begin) => {
@@ -42,7 +46,8 @@ class Origin {
         assert.ok(all.get(this.name).has(this), 'the channel is closed');
         const data = structuredClone(said);
         for (const other of all.get(this.name)) {
-          if (other !== this) queueMicrotask(() => all.get(this.name).has(other) && other.onmessage?.({ data }));
+          if (other === this) continue;
+          later(turns(this.name), () => all.get(this.name).has(other) && other.onmessage?.({ data }));
         }
       }
       close() {
@@ -113,10 +118,11 @@ function joiningLater(transport, clock) {
 }
 
 /** A pod, and tabs with a client each. */
-function world(of = {}) {
+function world({ turns, ...of } = {}) {
   const clock = new TestClock();
   const pod = new TestPod({ clock, ...of });
   const origin = new Origin();
+  if (turns) origin.turns = turns;
   const reported = [];
   const open = (options = {}, user = '') => {
     const { locks, Channel, close: vanish } = origin.tab();
@@ -286,6 +292,69 @@ test('a close of the server reaches every tab, with its code', async () => {
   pod.cut(4003, 'go away');
   await settled();
   for (const { state } of all) assert.deepEqual([state.kind, state.error?.closeCode], ['closed', 4003]);
+});
+
+test('a close of the server reaches every tab before another one leads, whichever of their channels is slow', async () => {
+  // A tab's own channel has its number in its name.
+  const { clock, pod, open } = world({ turns: (name) => (/0\.\d+$/.test(name) ? 12 : 1) });
+  const all = [open(), open(), open()].map(({ client }) => client);
+  for (const client of all) client.connect();
+  await clock.advance(1_000);
+  pod.cut(4029, 'too many commands');
+  for (let turn = 0; turn < 5; turn++) await settled();
+  for (const { state } of all) assert.deepEqual([state.kind, state.error?.closeCode], ['closed', 4029]);
+});
+
+test('a tab that ends leaves the rooms that it is in, and not those that any tab has ever been in', async () => {
+  const { clock, pod, open } = world({ allows: (room) => room !== 'closed' });
+  const [one, two] = [open(), open()];
+  const { seen } = follow(one.client, 'kept');
+  for (let n = 0; n < 50; n++) {
+    const visited = one.client.subscribe(`visited-${n}`);
+    await clock.advance(100);
+    visited.unsubscribe();
+    await settled();
+  }
+  const refused = two.client.subscribe('closed');
+  refused.onError(() => {});
+  const removed = follow(two.client, 'removed');
+  removed.subscription.onError(() => {});
+  follow(two.client, 'own');
+  follow(two.client, 'kept');
+  await clock.advance(1_000);
+  pod.say({ type: 'unsubscribed', room: 'removed', code: 'removed', message: 'by the backend' });
+  await settled();
+  assert.deepEqual([refused.state, removed.subscription.state], ['refused', 'refused']);
+  const idle = open();
+  idle.client.connect();
+  await clock.advance(1_000);
+  const left = () => pod.commands.filter(({ type }) => type === 'unsubscribe').map(({ room }) => room);
+  const before = left().length;
+  idle.client.close();
+  await settled();
+  assert.deepEqual(left().slice(before), []);
+  two.close();
+  await settled();
+  assert.deepEqual(left().slice(before), ['own']);
+  pod.publish('kept', 't', 1);
+  await settled();
+  assert.deepEqual(seen, [1]);
+});
+
+test('a tab that ends while its room is being joined is in it no more', async () => {
+  const { clock, pod, open } = world();
+  const one = open();
+  one.client.connect();
+  await clock.advance(1_000);
+  const [two, three] = [open(), open()];
+  follow(two.client, 'r');
+  follow(three.client, 'r');
+  await clock.advance(10);
+  two.close();
+  three.close();
+  await clock.advance(1_000);
+  const commands = pod.commands.filter(({ room }) => room === 'r').map(({ type }) => type);
+  assert.equal(commands.at(-1), 'unsubscribe', `${commands}`);
 });
 
 test('a transport that cannot even begin fails at once, for every tab', async () => {
