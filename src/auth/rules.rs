@@ -24,7 +24,7 @@ const MAX_METHODS: usize = 64;
 /// The most rooms of one entry of `tokens.claim_rooms`.
 const MAX_CLAIMED_ROOMS: usize = 1_000;
 
-/// The end of the year 9999, in seconds: a time after it was not meant as one. Milliseconds, for example, are.
+/// The end of the year 9999, in seconds: a time after it (milliseconds, for example) is taken for it.
 const MAX_SECONDS: f64 = 253_402_300_799.0;
 
 /// Reads the claims of a token by the configuration's rules.
@@ -44,27 +44,34 @@ pub(super) fn claims(payload: &[u8], settings: &TokenSettings, now: SystemTime) 
     if exp.is_some_and(|exp| now >= exp + leeway) {
         return Err(TokenError::Expired);
     }
-    for name in ["nbf", "iat"] {
-        if seconds(&object, name)?.is_some_and(|from| now < from - leeway) {
-            return Err(TokenError::NotYet(name));
-        }
+    // When it was made (`iat`) is no rule of RFC 7519: a clock that is ahead keeps nobody out.
+    if seconds(&object, "nbf")?.is_some_and(|from| now < from - leeway) {
+        return Err(TokenError::NotYet("nbf"));
     }
     issuer(&object, settings)?;
     audience(&object, settings)?;
     let user = user(&object, settings)?;
     Ok(Claims {
         personal_room: settings.personal_room.as_ref().and_then(|template| template.of(&user)),
-        rooms: room_rights(&object, &settings.rooms_claim)?
+        rooms: named(&settings.rooms_claim, |claim| room_rights(&object, claim))?
             .into_iter()
             .chain(claimed_rooms(payload, settings))
             .collect(),
         given: Vec::new(),
-        methods: method_patterns(&object, &settings.methods_claim)?,
-        receipts: receipts(&object, &settings.receipts_claim)?,
+        methods: named(&settings.methods_claim, |claim| method_patterns(&object, claim))?,
+        receipts: settings.receipts_claim.as_ref().map_or(Ok(true), |claim| receipts(&object, claim))?,
         content: settings.keep_claims.then(|| String::from_utf8_lossy(payload).into()),
         expires_at: exp.map(|exp| millis(exp + leeway)),
         user: Some(user.into()),
     })
+}
+
+/// What a claim names, where the configuration says which one.
+fn named<T>(
+    claim: &Option<String>,
+    read: impl FnOnce(&str) -> Result<Vec<T>, TokenError>,
+) -> Result<Vec<T>, TokenError> {
+    claim.as_deref().map_or(Ok(Vec::new()), read)
 }
 
 fn wrong(claim: &str, why: &'static str) -> TokenError {
@@ -77,12 +84,11 @@ fn receipts(object: &Object<'_>, claim: &str) -> Result<bool, TokenError> {
     read(value).ok_or(wrong(claim, "is neither true nor false"))
 }
 
-/// A `NumericDate` (RFC 7519 section 2).
+/// A `NumericDate` (RFC 7519 section 2), from 1970 to [`MAX_SECONDS`].
 fn seconds(object: &Object<'_>, name: &str) -> Result<Option<f64>, TokenError> {
     let Some(value) = object.get(name) else { return Ok(None) };
     match read::<f64>(value) {
-        Some(seconds) if (0.0..=MAX_SECONDS).contains(&seconds) => Ok(Some(seconds)),
-        Some(_) => Err(wrong(name, "is out of range: it is a time in seconds since 1970")),
+        Some(seconds) => Ok(Some(seconds.clamp(0.0, MAX_SECONDS))),
         None => Err(wrong(name, "is not a number")),
     }
 }
@@ -121,7 +127,9 @@ fn audience(object: &Object<'_>, settings: &TokenSettings) -> Result<(), TokenEr
 }
 
 fn user(object: &Object<'_>, settings: &TokenSettings) -> Result<String, TokenError> {
-    let found = settings.user_claims.iter().find_map(|claim| Some((claim, object.get(claim)?)));
+    // Other systems write an empty text for no user, and go on with the next claim.
+    let there = |claim: &str| object.get(claim).filter(|value| value.get() != "\"\"");
+    let found = settings.user_claims.iter().find_map(|claim| Some((claim, there(claim)?)));
     let Some((claim, value)) = found else {
         let first = settings.user_claims.first().map_or("sub", String::as_str);
         return Err(wrong(first, "is missing: it is to name the user"));
@@ -130,9 +138,7 @@ fn user(object: &Object<'_>, settings: &TokenSettings) -> Result<String, TokenEr
         Some(user) => user,
         None => whole_digits(value.get()).ok_or_else(|| wrong(claim, "is neither a string nor a whole number"))?,
     };
-    if user.is_empty() {
-        Err(wrong(claim, "is empty"))
-    } else if user.len() > MAX_USER_BYTES {
+    if user.len() > MAX_USER_BYTES {
         Err(wrong(claim, "is longer than 255 bytes"))
     } else if user.chars().any(char::is_control) {
         Err(wrong(claim, "has a control character in it"))

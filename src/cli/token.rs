@@ -181,7 +181,9 @@ impl Make {
                 [right] if right == "join" => json!(room),
                 rights => json!({"room": room, "rights": rights}),
             };
-            put(&settings.rooms_claim, self.rooms.iter().map(entry).collect());
+            let claim = settings.rooms_claim.as_deref();
+            let claim = claim.ok_or("`tokens.rooms_claim` is none, so that no token can name rooms (--room)")?;
+            put(claim, self.rooms.iter().map(entry).collect());
         }
         key.token(&claims, self.key_id.as_deref()).map_err(|_| "the system gives no random numbers".to_owned())
     }

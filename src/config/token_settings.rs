@@ -7,7 +7,7 @@ use super::{
     tokens::{
         ClaimConditions, ClaimNames, HmacSecret, HmacSecretKind, JwksUrl, JwksUrlKind, PersonalRoom, PersonalRoomKind,
     },
-    value::{File, List, Maybe, Switch, TemplateKind, Text, Time},
+    value::{File, List, Maybe, OrWord, Switch, TemplateKind, Text, Time},
 };
 use crate::dialect::{Condition, Offers, Template};
 
@@ -36,14 +36,14 @@ section! {
         issuer: Option<String> = None, Maybe(Text), live, unset("`iss` is not looked at", "\"https://login.example.com\"");
         /// Of these, a token's `aud` must name at least one. Empty: `aud` is not looked at.
         audiences: Vec<String> = Vec::new(), List(Text), live;
-        /// How far clocks may differ: a token is good for this long beyond its `exp`, and before its `nbf` and `iat`.
+        /// How far clocks may differ: a token is good for this long beyond its `exp`, and before its `nbf`. When it was made (`iat`) is not looked at.
         leeway: Duration = Duration::from_secs(30), Time(Duration::ZERO..=Duration::from_secs(300)), live;
         /// Whether a token must say when it ends (`exp`). One that does not is good until its key is gone.
         require_exp: bool = true, Switch, live;
-        /// The claims that may name the user: the first that a token has. A string or a whole number.
+        /// The claims that may name the user: the first that a token has and that is no empty text. A string or a whole number.
         user_claims: Vec<String> = vec!["sub".to_owned()], ClaimNames, live;
-        /// The claim that names rooms, for policies whose `join` or `publish` is `claim`.
-        rooms_claim: String = "rooms".to_owned(), Text, live;
+        /// The claim that names rooms, for policies whose `join` or `publish` is `claim`. `none`: a claim of the application's own may have its name.
+        rooms_claim: Option<String> = Some("rooms".to_owned()), OrWord("none", Text), live;
         /// Rooms that a token names beside those of `rooms_claim`: text with `{/json/pointer}` into the claims. Where a claim is a
         /// list, one room for each of its elements.
         claim_rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Message)), live,
@@ -52,10 +52,10 @@ section! {
         /// `*` for any.
         claim_publish: Vec<Condition> = Vec::new(), ClaimConditions, live,
             unset("they are only joined", "{ \"/role\" = \"presenter\" }");
-        /// The claim by which a user says that others are not told what it has read: `false`, where a policy says `acks = "receipts"`.
-        receipts_claim: String = "receipts".to_owned(), Text, live;
-        /// The claim that names methods of the backend, for `hooks.rpc_access = "claim"`: a list of names, `*` for any characters.
-        methods_claim: String = "methods".to_owned(), Text, live;
+        /// The claim by which a user says that others are not told what it has read: `false`, where a policy says `acks = "receipts"`. `none`: no claim says it.
+        receipts_claim: Option<String> = Some("receipts".to_owned()), OrWord("none", Text), live;
+        /// The claim that names methods of the backend, for `hooks.rpc_access = "claim"`: a list of names, `*` for any characters. `none`: no claim does.
+        methods_claim: Option<String> = Some("methods".to_owned()), OrWord("none", Text), live;
         /// Whether a token's claims are kept whole for the templates of `[[dialect]]`: as many bytes for each connection.
         keep_claims: bool = false, Switch, live;
         /// The room that is a user's own: each of the user's connections is put into it unasked, and policies whose `join`

@@ -271,24 +271,19 @@ async fn sizes_and_depths() {
 async fn claims_that_do_not_hold() {
     let target = Target::new();
     let wrong = |claim: &str, why| TokenError::Claim { claim: claim.into(), why };
-    let range = "is out of range: it is a time in seconds since 1970";
     for (claim, value, reason) in [
         ("exp", json!(NOW - 30), TokenError::Expired),
         ("exp", json!(0), TokenError::Expired),
         ("exp", json!(1.5), TokenError::Expired),
         ("exp", json!(null), wrong("exp", "is missing, and this pod takes no token without an end")),
-        ("exp", json!(-1), wrong("exp", range)),
-        ("exp", json!(-1e300), wrong("exp", range)),
-        ("exp", json!(1e300), wrong("exp", range)),
-        ("exp", json!(u64::MAX), wrong("exp", range)),
-        ("exp", json!((NOW + 3600) * 1000), wrong("exp", range)),
+        ("exp", json!(-1), TokenError::Expired),
+        ("exp", json!(-1e300), TokenError::Expired),
         ("exp", json!((NOW + 3600).to_string()), wrong("exp", "is not a number")),
         ("exp", json!(true), wrong("exp", "is not a number")),
         ("exp", json!([NOW + 3600]), wrong("exp", "is not a number")),
         ("nbf", json!(NOW + 31), TokenError::NotYet("nbf")),
         ("nbf", json!("0"), wrong("nbf", "is not a number")),
-        ("iat", json!(NOW + 31), TokenError::NotYet("iat")),
-        ("iat", json!({}), wrong("iat", "is not a number")),
+        ("nbf", json!(NOW * 1000), TokenError::NotYet("nbf")),
         ("iss", json!(null), wrong("iss", "is missing")),
         ("iss", json!("https://login.example.com/"), TokenError::Issuer),
         ("iss", json!("HTTPS://login.example.com"), TokenError::Issuer),
@@ -306,7 +301,13 @@ async fn claims_that_do_not_hold() {
         ("exp", json!(NOW - 29)),
         ("exp", json!(NOW as f64 + 0.5)),
         ("nbf", json!(NOW + 30)),
-        ("iat", json!(NOW + 30)),
+        // No rule of RFC 7519, and no reader's whose tokens are taken over.
+        ("iat", json!(NOW + 3600)),
+        ("iat", json!({})),
+        // Milliseconds, and ends that no clock reaches.
+        ("exp", json!((NOW + 3600) * 1000)),
+        ("exp", json!(u64::MAX)),
+        ("exp", json!(1e300)),
         ("aud", json!("news")),
     ] {
         let verdict = verify(&target.authority, &with(claim, value.clone())).await;

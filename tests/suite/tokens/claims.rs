@@ -43,7 +43,7 @@ fn the_user() {
     }
     for (value, why) in [
         (json!(null), "is missing: it is to name the user"),
-        (json!(""), "is empty"),
+        (json!(""), "is missing: it is to name the user"),
         (json!(1.5), "is neither a string nor a whole number"),
         (json!(1e30), "is neither a string nor a whole number"),
         (json!(true), "is neither a string nor a whole number"),
@@ -59,8 +59,9 @@ fn the_user() {
     let settings = TokenSettings { user_claims: vec!["uid".to_owned(), "sub".to_owned()], ..settings };
     assert_eq!(user(&with("uid", json!(12)), &settings).as_deref(), Ok("12"));
     assert_eq!(user(&token(&good()), &settings).as_deref(), Ok("ann"), "the first that is there");
-    // A claim that is there is not passed over for the next.
-    assert!(user(&with("uid", json!("")), &settings).is_err());
+    // An empty text is no user. A claim that is there otherwise is not passed over for the next.
+    assert_eq!(user(&with("uid", json!("")), &settings).as_deref(), Ok("ann"));
+    assert!(user(&with("uid", json!({})), &settings).is_err());
     let nobody = token(&json!({"exp": NOW + 1}));
     assert_eq!(user(&nobody, &settings), Err(wrong("uid", "is missing: it is to name the user")));
 }
@@ -121,10 +122,35 @@ fn the_rooms() {
     ));
     assert_eq!(verdict(&with_secret(), &twice.unwrap()), Err(wrong("rooms", entry)));
 
-    let settings = TokenSettings { rooms_claim: "https://example.com/rooms".to_owned(), ..with_secret() };
+    let settings = TokenSettings { rooms_claim: Some("https://example.com/rooms".to_owned()), ..with_secret() };
     let grant = verdict(&settings, &with("https://example.com/rooms", json!(["a"]))).unwrap();
     assert!(grant.may_join(&Room::parse("a").unwrap(), Access::Claim));
     assert!(verdict(&settings, &with("rooms", json!("not looked at"))).is_ok());
+}
+
+#[test]
+fn where_no_claim_of_ours_is_named_the_applications_own_may_have_any_shape() {
+    let own = [
+        ("rooms", json!(2)),
+        ("rooms", json!([{"id": 1}])),
+        ("rooms", json!(vec!["r"; 65])),
+        ("methods", json!("GET")),
+        ("receipts", json!("all")),
+    ];
+    for (preset, taken) in [("ticketing", true), ("live-polls", true), ("social", false)] {
+        let merged = merge_over(Preset::named(preset), &Flags::new(), &Variables::new(), None).unwrap();
+        let TokenSettings { rooms_claim, methods_claim, receipts_claim, .. } = merged.settings.tokens;
+        let settings = TokenSettings { rooms_claim, methods_claim, receipts_claim, ..with_secret() };
+        for (claim, value) in &own {
+            let verdict = verdict(&settings, &with(claim, value.clone()));
+            assert_eq!(verdict.is_ok(), taken, "{preset} {claim} {value} {verdict:?}");
+        }
+    }
+    let settings = TokenSettings { rooms_claim: None, methods_claim: None, receipts_claim: None, ..with_secret() };
+    let grant = verdict(&settings, &with("rooms", json!(["a"]))).unwrap();
+    assert!(grant.claims().unwrap().rooms.is_empty());
+    let grant = verdict(&settings, &with("receipts", json!(false))).unwrap();
+    assert!(grant.claims().unwrap().receipts);
 }
 
 #[test]
