@@ -44,6 +44,8 @@ pub struct Merged {
     pub settings: Settings,
     /// By the key's path; keys that are missing here have their defaults.
     pub places: BTreeMap<String, Location>,
+    /// What was taken otherwise than it was written.
+    pub warnings: Vec<String>,
 }
 
 /// Merges the layers.
@@ -149,22 +151,38 @@ impl Merge {
         }
     }
 
-    /// Sets a key of a file. A duration of 0 that a preset has from a variable is that of the system which it replaces, where it means
-    /// that there is no limit: where there is always one, that of the preset stays.
+    /// Sets a key of a file. A duration that a preset has from a variable is one of the system which it replaces. There 0, or less, means
+    /// that there is no limit: where there is always one, that of the preset stays. What is out of range here becomes the nearest that is not.
     fn set_entry(&mut self, key: &Key, entry: &Entry, place: Location) {
         let Err(problem) = self.try_set(key, &entry.value, place.clone(), &entry.filled) else { return };
         match &entry.unfilled {
             Some(own) if key.kind == "duration" && is_no_time(&entry.value) => self.set(key, own, place, &[]),
-            _ => self.problems.push(problem),
+            Some(_) => match self.section(key).and_then(|section| section.nearest(key.name, &entry.value)) {
+                Some(nearest) => {
+                    let (given, taken) = (entry.value.shown(), nearest.shown());
+                    let from = come_from(&entry.filled);
+                    let path = key.path();
+                    self.merged.warnings.push(format!(
+                        "`{path}` is {given}, which is out of range, and is taken for {taken} (allowed: {}){from}",
+                        key.allowed
+                    ));
+                    self.set(key, &nearest, place, &entry.filled);
+                }
+                None => self.problems.push(problem),
+            },
+            None => self.problems.push(problem),
         }
     }
 
-    fn try_set(&mut self, key: &Key, value: &Raw, place: Location, filled: &[String]) -> Result<(), Problem> {
-        let has = |section: &&mut &mut dyn Section| {
+    fn section(&mut self, key: &Key) -> Option<&mut dyn Section> {
+        let has = |section: &&mut dyn Section| {
             section.name() == key.section && section.keys().iter().any(|own| own.name == key.name)
         };
-        let mut sections = self.merged.settings.sections_mut();
-        let Some(section) = sections.iter_mut().find(has) else { return Ok(()) };
+        self.merged.settings.sections_mut().into_iter().find(has)
+    }
+
+    fn try_set(&mut self, key: &Key, value: &Raw, place: Location, filled: &[String]) -> Result<(), Problem> {
+        let Some(section) = self.section(key) else { return Ok(()) };
         section.set(key.name, value).map_err(|why| {
             let mut problem = bad_value(key, value, place.clone(), &why);
             problem.why.push_str(&come_from(filled));
@@ -211,9 +229,13 @@ fn come_from(filled: &[String]) -> String {
     if filled.is_empty() { String::new() } else { format!("; it comes from {}", filled.join(", ")) }
 }
 
-/// Whether a value is a duration of 0.
+/// Whether a value is a duration of 0, or less.
 fn is_no_time(value: &Raw) -> bool {
-    matches!(value, Raw::Text(text) if duration(text, Duration::ZERO..=Duration::ZERO).is_ok())
+    let Raw::Text(text) = value else { return false };
+    match text.trim().strip_prefix('-') {
+        Some(time) => duration(time, Duration::ZERO..=Duration::MAX).is_ok(),
+        None => duration(text, Duration::ZERO..=Duration::ZERO).is_ok(),
+    }
 }
 
 fn unknown_variable(name: &str, keys: &[Key]) -> Problem {

@@ -146,7 +146,9 @@ impl Loader {
     /// # Errors
     /// Everything that is missing.
     pub fn resolve(&self, merged: Merged) -> Result<Config, ConfigError> {
-        resolve(merged.settings, &self.machine).map_err(ConfigError::from)
+        let mut config = resolve(merged.settings, &self.machine)?;
+        config.warnings.extend(merged.warnings);
+        Ok(config)
     }
 }
 

@@ -34,6 +34,8 @@ impl LogLevel {
         // What other programs call them.
         ("warning", Self::Warn),
         ("fatal", Self::Error),
+        ("panic", Self::Error),
+        ("dpanic", Self::Error),
     ];
 
     /// The word, as filters take it.
@@ -54,9 +56,13 @@ mod tests {
     #[test]
     fn levels_have_the_names_of_other_programs_too() {
         let kind = Choice(LogLevel::WORDS);
-        for (word, level, name) in
-            [("warning", LogLevel::Warn, "warn"), ("FATAL", LogLevel::Error, "error"), ("Info", LogLevel::Info, "info")]
-        {
+        for (word, level, name) in [
+            ("warning", LogLevel::Warn, "warn"),
+            ("FATAL", LogLevel::Error, "error"),
+            ("panic", LogLevel::Error, "error"),
+            ("DPanic", LogLevel::Error, "error"),
+            ("Info", LogLevel::Info, "info"),
+        ] {
             assert_eq!(kind.parse(&Raw::Text(word.to_owned())), Ok(level));
             assert_eq!((level.as_str(), kind.render(&level)), (name, Some(format!("{name:?}"))));
         }

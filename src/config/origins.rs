@@ -78,6 +78,8 @@ impl OriginPattern {
     /// # Errors
     /// What is wrong with the pattern, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // As an address of a page is copied. No browser sends one.
+        let text = text.strip_suffix('/').filter(|text| !text.ends_with('/')).unwrap_or(text);
         let shape = match text {
             "*" => Shape::Any,
             "null" => return Err("`null` is the origin of every sandboxed page, whatever its site".to_owned()),
@@ -96,9 +98,7 @@ impl OriginPattern {
     fn parts(text: &str) -> Result<Shape, String> {
         let origin = Origin::parse(text).ok_or_else(|| match text.split_once("://") {
             None => "it has no scheme".to_owned(),
-            Some((_, rest)) if rest.contains('/') => {
-                "an origin ends after the host or port, without a slash".to_owned()
-            }
+            Some((_, rest)) if rest.contains('/') => "an origin ends after the host or port, without a path".to_owned(),
             Some(_) => "it is not an origin".to_owned(),
         })?;
         if origin.scheme.eq_ignore_ascii_case("file") {
@@ -240,6 +240,7 @@ mod tests {
     fn the_listed_ones_may_connect() {
         for (pattern, origin) in [
             ("https://app.example.com", "https://app.example.com"),
+            ("https://app.example.com/", "https://app.example.com"),
             ("https://app.example.com", "https://app.example.com:443"),
             ("https://app.example.com:443", "https://app.example.com"),
             ("HTTPS://App.Example.Com", "https://app.example.com"),
@@ -332,7 +333,8 @@ mod tests {
             ("file://x", "`file:` pages have no origin of their own"),
             ("app.example.com", "it has no scheme"),
             ("", "it has no scheme"),
-            ("https://app.example.com/", "an origin ends after the host or port, without a slash"),
+            ("https://app.example.com/app", "an origin ends after the host or port, without a path"),
+            ("https://app.example.com//", "an origin ends after the host or port, without a path"),
             ("https://", "it is not an origin"),
             ("https://exämple.com", "it is not an origin"),
             ("https://example.com:70000", "its port is not one of 1 to 65535, or `*`"),

@@ -103,6 +103,8 @@ pub(crate) trait Section {
     fn keys(&self) -> Vec<Key>;
     /// Sets one key; the error is the reason why not. The key must be one of [`Section::keys`].
     fn set(&mut self, key: &str, raw: &Raw) -> Result<(), String>;
+    /// The nearest value that one key can have, where this one is out of its range.
+    fn nearest(&self, key: &str, raw: &Raw) -> Option<Raw>;
     /// The value of one key as TOML; `None` when it is not set.
     fn get(&self, key: &str) -> Option<String>;
 }
@@ -158,6 +160,14 @@ macro_rules! describe {
                     _ => return Err("there is no such key".to_owned()),
                 }
                 Ok(())
+            }
+
+            fn nearest(&self, key: &str, raw: &$crate::config::raw::Raw) -> Option<$crate::config::raw::Raw> {
+                use $crate::config::value::Kind;
+                match key {
+                    $(stringify!($field) => ($kind).nearest(raw),)*
+                    _ => None,
+                }
             }
 
             fn get(&self, key: &str) -> Option<String> {

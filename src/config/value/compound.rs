@@ -28,6 +28,10 @@ impl<K: Kind> Kind for Maybe<K> {
     fn is_list(&self) -> bool {
         self.0.is_list()
     }
+
+    fn nearest(&self, raw: &Raw) -> Option<Raw> {
+        self.0.nearest(raw)
+    }
 }
 
 /// A value, or a word that stands for none.
@@ -69,10 +73,11 @@ impl<K: Kind> Kind for List<K> {
         match raw {
             Raw::Text(text) if text == "none" => Ok(Vec::new()),
             Raw::Text(text) => {
-                // A comma at the end is a habit of lists that were put together.
-                let text = text.trim_end();
-                let items = text.strip_suffix(',').filter(|items| !items.is_empty()).unwrap_or(text).split(',');
-                items.map(|item| self.0.parse(&Raw::Text(item.trim().to_owned()))).collect()
+                // Commas without anything between are a habit of lists that were put together.
+                let items = text.split(',').map(str::trim);
+                let full: Vec<&str> = items.filter(|item| !item.is_empty()).collect();
+                let items = if full.is_empty() { vec![""] } else { full };
+                items.into_iter().map(|item| self.0.parse(&Raw::Text(item.to_owned()))).collect()
             }
             Raw::List(items) => items.iter().map(|item| self.0.parse(item)).collect(),
             _ => Err("it is not a list".to_owned()),

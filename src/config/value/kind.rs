@@ -32,6 +32,10 @@ pub(crate) trait Kind {
     fn is_list(&self) -> bool {
         false
     }
+    /// Of what is out of range, the nearest value that is not; `None`: it is otherwise wrong, or has no order.
+    fn nearest(&self, _: &Raw) -> Option<Raw> {
+        None
+    }
 }
 
 /// A kind whose values are written as text.

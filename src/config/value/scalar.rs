@@ -118,20 +118,28 @@ impl Kind for Time {
     type Value = Duration;
 
     fn parse(&self, raw: &Raw) -> Result<Duration, String> {
-        let millis = match raw {
-            Raw::Integer(0) => Some(0),
+        let nanos = match raw {
+            Raw::Integer(0) => 0,
             Raw::Integer(_) => return Err("it has no unit".to_owned()),
-            Raw::Text(text) if text.trim() == "0" => Some(0),
-            Raw::Text(text) => millis_of(text)?,
+            Raw::Text(text) => nanos_of(text)?,
             _ => return Err("it is not a duration".to_owned()),
         };
-        if millis == Some(0) && !self.0.start().is_zero() {
+        if nanos == 0 && !self.0.start().is_zero() {
             let (least, most) = (render_time(*self.0.start()), render_time(*self.0.end()));
             return Err(format!(
                 "0 switches nothing off here: write {least} or more, {most} at most, or leave it out for its default"
             ));
         }
+        // No shorter part of a time is known.
+        let millis = u64::try_from(nanos).ok().map(|nanos| nanos.div_ceil(1_000_000));
         within(millis.map(Duration::from_millis), &self.0)
+    }
+
+    fn nearest(&self, raw: &Raw) -> Option<Raw> {
+        let Raw::Text(text) = raw else { return None };
+        let nanos = nanos_of(text).ok().filter(|nanos| *nanos > 0)?;
+        let is_short = u64::try_from(nanos).is_ok_and(|nanos| Duration::from_nanos(nanos) < *self.0.start());
+        Some(Raw::Text(render_time(if is_short { *self.0.start() } else { *self.0.end() })))
     }
 
     fn render(&self, value: &Duration) -> Option<String> {
@@ -230,36 +238,51 @@ fn within<T: PartialOrd>(value: Option<T>, range: &RangeInclusive<T>) -> Result<
     value.filter(|value| range.contains(value)).ok_or_else(|| "it is out of range".to_owned())
 }
 
-/// The milliseconds of `90s`, `1m30s` or `1.5s`; `None`: more than fit.
-fn millis_of(text: &str) -> Result<Option<u64>, String> {
+/// The nanoseconds of `90s`, `1m30s`, `1.5s` or `-100us`, as Go writes durations too; more than fit are as many as fit.
+fn nanos_of(text: &str) -> Result<i128, String> {
     let bad = || "it is not a duration".to_owned();
-    let (mut sum, mut rest) = (Some(0_u64), text.trim());
+    let text = text.trim();
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
     if rest.is_empty() {
         return Err(bad());
     }
+    let mut sum = 0_i128;
     while !rest.is_empty() {
         let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
         let (number, behind) = rest.split_at(end);
         let behind = behind.trim_start();
-        let (unit, behind) = behind.split_at(behind.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(behind.len()));
-        let factor: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
+        let (unit, behind) = behind.split_at(behind.find(|c: char| !c.is_alphabetic()).unwrap_or(behind.len()));
+        let factor: i128 = match unit {
+            "ns" => 1,
+            // Of the two letters that look like this one is Greek.
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            "d" => 86_400_000_000_000,
             "" if !number.is_empty() => return Err("it has no unit".to_owned()),
             _ => return Err(bad()),
         };
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        let whole = whole.parse::<u64>().map_err(|_| bad())?;
-        let places = u32::try_from(fraction.len()).ok().filter(|places| (1..=9).contains(places)).ok_or_else(bad)?;
-        let part = fraction.parse::<u64>().map_err(|_| bad())?.saturating_mul(factor) / 10_u64.pow(places);
-        let millis = whole.checked_mul(factor).and_then(|millis| millis.checked_add(part));
-        sum = sum.zip(millis).and_then(|(sum, millis)| sum.checked_add(millis));
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(bad());
+        }
+        let digits = |text: &str| if text.is_empty() { 0 } else { text.parse::<i128>().unwrap_or(i128::MAX) };
+        // No more of a fraction than makes a nanosecond of a day.
+        let fraction = fraction.get(..fraction.len().min(18)).unwrap_or_default();
+        let places = u32::try_from(fraction.len()).unwrap_or_default();
+        let part = digits(fraction).saturating_mul(factor) / 10_i128.pow(places);
+        sum = sum.saturating_add(digits(whole).saturating_mul(factor)).saturating_add(part);
         rest = behind.trim_start();
     }
-    Ok(sum)
+    Ok(sign * sum)
 }
 
 fn split_unit(text: &str) -> (&str, &str) {

@@ -57,6 +57,16 @@ fn durations() {
         (text("1m30s"), 90_000),
         (text("1h 30m"), 5_400_000),
         (text("1.5s"), 1_500),
+        (text("1.5h"), 5_400_000),
+        (text(".5s"), 500),
+        (text("1.s"), 1_000),
+        (text("+1s"), 1_000),
+        (text("2500us"), 3),
+        (text("1500\u{b5}s"), 2),
+        (text("1\u{3bc}s"), 1),
+        (text("1ns"), 1),
+        (text("0.0000000000000000000001s"), 0),
+        (text("-0s"), 0),
         (text("0s"), 0),
         (text("0"), 0),
         (Raw::Integer(0), 0),
@@ -67,15 +77,19 @@ fn durations() {
         (text("25"), "it has no unit"),
         (Raw::Integer(25), "it has no unit"),
         (text("25h"), "it is out of range"),
-        (text("99999999999999999999s"), "it is not a duration"),
+        (text("99999999999999999999s"), "it is out of range"),
+        (text("9999999999999999999999999999999999999999999d"), "it is out of range"),
         (text("18446744073709551615d"), "it is out of range"),
-        (text("-5s"), "it is not a duration"),
+        (text("-5s"), "it is out of range"),
+        (text("-"), "it is not a duration"),
+        (text("--5s"), "it is not a duration"),
+        (text("1s-5s"), "it is not a duration"),
+        (text(".s"), "it is not a duration"),
+        (text("1.5.s"), "it is not a duration"),
         (text("s"), "it is not a duration"),
         (text(""), "it is not a duration"),
         (text("5 parsecs"), "it is not a duration"),
         (text("1m30"), "it has no unit"),
-        (text("1.s"), "it is not a duration"),
-        (text(".5s"), "it is not a duration"),
         (text("1.2.3s"), "it is not a duration"),
         (text("1s,"), "it is not a duration"),
         (Raw::Other("number with a point"), "it is not a duration"),
@@ -90,6 +104,16 @@ fn durations() {
         assert_eq!(bounded.parse(&none), Err(why.to_owned()), "{none:?}");
     }
     assert_eq!(bounded.parse(&text("99ms")), Err("it is out of range".to_owned()));
+    for (given, nearest) in [
+        ("99ms", Some("100ms")),
+        ("100us", Some("100ms")),
+        ("1.5h", Some("10m")),
+        ("-1s", None),
+        ("0", None),
+        ("1", None),
+    ] {
+        assert_eq!(bounded.nearest(&text(given)), nearest.map(text), "{given}");
+    }
     assert_eq!(kind.render(&Duration::from_millis(1500)), Some("\"1500ms\"".to_owned()));
     assert_eq!(kind.render(&Duration::from_secs(90)), Some("\"90s\"".to_owned()));
 }
@@ -130,7 +154,9 @@ fn lists() {
     assert_eq!(list.parse(&text("none")), words(&[]));
     assert_eq!(list.parse(&Raw::List(vec![])), words(&[]));
     assert_eq!(list.parse(&Raw::List(vec![text("a,b"), text("none")])), words(&["a,b", "none"]));
-    assert_eq!(list.parse(&text("a,,b")), Err("it is empty".to_owned()));
+    assert_eq!(list.parse(&text("a,, ,b")), words(&["a", "b"]));
+    assert_eq!(list.parse(&text("")), Err("it is empty".to_owned()));
+    assert_eq!(list.parse(&Raw::List(vec![text("a"), text("")])), Err("it is empty".to_owned()));
     assert_eq!(list.parse(&Raw::Integer(1)), Err("it is not a list".to_owned()));
     assert_eq!(list.render(&vec!["a\"b".to_owned()]), Some("['a\"b']".to_owned()));
 }

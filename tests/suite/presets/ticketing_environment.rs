@@ -119,12 +119,32 @@ fn services_of_the_namespace_say_nothing_of_ports() {
 
 #[test]
 fn a_time_limit_of_0_is_none_where_there_is_always_one() {
-    for none in ["0", "0s", "0m0s"] {
+    for none in ["0", "0s", "0m0s", "-1s", "-.5h"] {
         let variables = [("HTTP_READ_TIMEOUT", none), ("WS_PING_INTERVAL", none), ("WS_PONG_TIMEOUT", none)];
         assert_eq!(times(&read(&variables).unwrap()), [seconds(15), seconds(30), seconds(60)], "{none}");
     }
-    let short = read(&[("HTTP_READ_TIMEOUT", "1ms")]).unwrap_err();
-    assert!(short.contains("timeouts.head = \"1ms\": it is out of range; allowed: 100ms to 10m"), "{short}");
+}
+
+#[test]
+fn a_duration_that_is_out_of_range_here_is_the_nearest_that_is_not() {
+    for (name, value, expected) in [
+        ("HTTP_READ_TIMEOUT", "100us", [Duration::from_millis(100), seconds(30), seconds(60)]),
+        ("HTTP_READ_TIMEOUT", "1.5h", [seconds(600), seconds(30), seconds(60)]),
+        ("WS_PING_INTERVAL", "500ms", [seconds(15), seconds(1), seconds(60)]),
+        ("WS_PING_INTERVAL", "2h", [seconds(15), seconds(3600), seconds(60)]),
+        ("WS_PONG_TIMEOUT", "1h", [seconds(15), seconds(30), seconds(600)]),
+    ] {
+        let merged = merge_over(Preset::named("ticketing"), &Flags::new(), &set(&[(name, value)]), None).unwrap();
+        let warned = |warning: &String| warning.contains(value) && warning.contains(&format!("it comes from {name}"));
+        assert!(matches!(merged.warnings.as_slice(), [one] if warned(one)), "{:?}", merged.warnings);
+        assert_eq!(times(&config(merged.settings)), expected, "{name}={value}");
+    }
+    assert_eq!(times(&read(&[("HTTP_READ_TIMEOUT", ".5s")]).unwrap())[0], Duration::from_millis(500));
+    // What is no duration is refused, and so is what an operator of ours writes.
+    assert!(read(&[("HTTP_READ_TIMEOUT", "15000")]).unwrap_err().contains("it has no unit"));
+    let flags = Flags::from([("timeouts.head".to_owned(), "1ms".to_owned())]);
+    let short = merge_over(Preset::named("ticketing"), &flags, &set(&[]), None).unwrap_err().to_string();
+    assert!(short.contains("it is out of range; allowed: 100ms to 10m"), "{short}");
 }
 
 #[test]
