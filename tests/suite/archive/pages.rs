@@ -136,8 +136,9 @@ async fn history_goes_on_in_the_archive_where_the_log_ends() {
             said["events"].as_array().unwrap().iter().map(|event| event["offset"].as_u64().unwrap()).collect();
         (said["after"].as_u64().unwrap(), offsets, said["complete"].as_bool().unwrap(), said["epoch"].clone())
     };
-    let (_, newest, _, epoch) = read("chat:1", Value::Null).await;
-    assert_eq!(newest, [5, 6], "the log is asked first");
+    let (_, newest, complete, epoch) = read("chat:1", Value::Null).await;
+    assert!(!complete);
+    assert_eq!(newest, [4, 5, 6], "what the log has no more comes before what it has");
     let since = |offset: u64| json!({"epoch": epoch, "offset": offset});
     assert_eq!(read("chat:1", since(0)).await, (0, vec![1, 2, 3], false, epoch.clone()));
     assert_eq!(read("chat:1", since(3)).await, (3, vec![4, 5, 6], false, epoch.clone()));
@@ -149,4 +150,47 @@ async fn history_goes_on_in_the_archive_where_the_log_ends() {
     let (after, offsets, complete, _) = read("short:1", json!({"epoch": "other", "offset": 0})).await;
     assert_eq!((after, offsets, complete), (2, vec![3, 4], false));
     tokio::task::block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_does_not_hide_the_archive_behind_a_log_that_began_anew() {
+    let database = Database::made().await;
+    let start = || {
+        pod(|settings| {
+            known(settings);
+            archived(&database, settings);
+        })
+    };
+    let first = start();
+    ready(&first).await;
+    fill(&first, 5).await;
+    let (_, page) = messages(&first, "ann", "room=chat:1").await;
+    let old = page["messages"][0]["epoch"].clone();
+    tokio::task::block_in_place(|| first.stop());
+    // This one's log begins at 1 again.
+    let second = start();
+    ready(&second).await;
+    let mut client = Client::connect(second.addresses().plain[0]).await;
+    let mut read = async |since: Value| {
+        let ask = json!({"type": "history", "id": 1, "room": "chat:1", "since": since, "limit": 50});
+        client.send(&ask.to_string()).await;
+        let said = client.json().await;
+        let events = said["events"].as_array().unwrap().iter();
+        let offsets: Vec<u64> = events.map(|event| event["offset"].as_u64().unwrap()).collect();
+        (offsets, said["epoch"] == old, said["complete"].as_bool().unwrap())
+    };
+    let since = |offset: u64| json!({"epoch": old, "offset": offset});
+    assert_eq!(read(Value::Null).await, (vec![1, 2, 3, 4, 5], true, false), "nothing new");
+    fill(&second, 1).await;
+    assert_eq!(read(Value::Null).await, (vec![1], false, false), "there is more than this");
+    assert_eq!(read(since(0)).await, (vec![1, 2, 3, 4, 5], true, false));
+    assert_eq!(read(since(1)).await, (vec![2, 3, 4, 5], true, false));
+    assert_eq!(read(since(5)).await, (vec![1], false, false));
+    // A room that has always had this log has all of it there.
+    let (_, said) = publish(&second, &json!({"room": "chat:2", "topic": "said", "data": 1})).await;
+    assert!(said["offset"] == 1, "{said}");
+    client.send(r#"{"type":"history","id":2,"room":"chat:2","limit":50}"#).await;
+    assert_eq!(client.json().await["complete"], true);
+    drop(client);
+    tokio::task::block_in_place(|| second.stop());
 }
