@@ -17,7 +17,7 @@ use super::{
     connection::Dial,
     desk::WriteDesk,
     error::{ArchiveError, ArchiveStartError},
-    generations::Generations,
+    generations::{Generations, nothing_done},
     pending_row::{PendingRow, RowId, identify},
     readers::Readers,
     reads::{ArchivedRead, ReadDesk},
@@ -94,6 +94,18 @@ impl Archive {
     #[must_use]
     pub fn condition(&self) -> ArchiveCondition {
         if self.desk.is_connected() { ArchiveCondition::Well } else { ArchiveCondition::Down }
+    }
+
+    /// Asks whether it takes something at this moment: before something is done that it is to follow.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`].
+    pub(super) async fn answers(&self) -> Result<(), ArchiveError> {
+        if self.condition() == ArchiveCondition::Down {
+            return Err(ArchiveError::Unavailable("no connection that writes is there".to_owned()));
+        }
+        let mut connection = self.readers.take().await.map_err(nothing_done)?;
+        connection.query("SELECT 1", &[]).await.map(|_| ()).map_err(nothing_done)
     }
 
     /// Has the log say why something was not done: publishers and clients are told only that it was not.

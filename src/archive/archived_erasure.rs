@@ -1,7 +1,8 @@
 //! Erasing in a pod with an archive: what the broker forgets, the archive forgets too.
 //!
 //! Always holds: what is pending goes first, so that no pod publishes it behind the erasure; then the broker, so that nothing new comes in from
-//! behind; then the archive. What failed may be asked for again.
+//! behind; then the archive. Where the archive takes nothing, the broker forgets nothing; what fails behind that is said to be unknown. What
+//! failed may be asked for again.
 
 use std::{sync::Arc, time::Duration};
 
@@ -33,6 +34,12 @@ impl ArchivedErasure {
         error.into()
     }
 
+    /// What is said where the archive failed behind the broker, which may have forgotten something.
+    fn half_done(&self, error: &ArchiveError) -> BrokerError {
+        self.archive.complain(error);
+        BrokerError::Unknown
+    }
+
     /// What becomes of what a user published in a room.
     fn erases(&self, room: &Room) -> EraseMode {
         self.policies.load().of(room).erase
@@ -44,17 +51,21 @@ impl Erasure for ArchivedErasure {
         Box::pin(async move {
             let was_pending = self.archive.forget_pending_of_room(room).await.map_err(|error| self.refusal(error))?;
             let was_there = self.inner.forget_room(room).await?;
-            let was_kept = self.archive.forget_room(room).await.map_err(|error| self.refusal(error))?;
+            let was_kept = self.archive.forget_room(room).await.map_err(|error| self.half_done(&error))?;
             Ok(was_pending || was_there || was_kept)
         })
     }
 
     fn delete_event<'a>(&'a self, room: &'a Room, deletion: &'a Deletion) -> Answer<'a, bool> {
         Box::pin(async move {
-            let was_there = self.inner.delete_event(room, deletion).await?;
             let is_archived = self.policies.load().of(room).archive != ArchiveMode::Off;
+            if is_archived {
+                self.archive.answers().await.map_err(|error| self.refusal(error))?;
+            }
+            let was_there = self.inner.delete_event(room, deletion).await?;
             let was_kept = match self.archive.delete_event(room, deletion).await {
                 Ok(was_kept) => was_kept,
+                Err(error) if is_archived && was_there => return Err(self.half_done(&error)),
                 Err(error) if is_archived => return Err(self.refusal(error)),
                 // The archive may have something of a room from before its policy changed. A room that never had one does without.
                 Err(error) => {
@@ -72,7 +83,7 @@ impl Erasure for ArchivedErasure {
             pending.await.map_err(|error| self.refusal(error))?;
             let authored = self.inner.forget_user(user, own).await?;
             let forgotten = self.archive.forget_user(user, own, |room| self.erases(room));
-            forgotten.await.map_err(|error| self.refusal(error))?;
+            forgotten.await.map_err(|error| self.half_done(&error))?;
             Ok(authored)
         })
     }

@@ -134,8 +134,8 @@ pub(super) async fn standing(acks: &dyn Acks, room: &Room, epochs: Vec<Epoch>) -
     said.ok_or_else(unavailable)?.map_err(|error| ArchiveError::Unavailable(error.to_string()))
 }
 
-/// What is said where nothing was published, whatever became of what was asked.
-fn nothing_done(error: ArchiveError) -> ArchiveError {
+/// What is said where nothing was published, or forgotten, whatever became of what was asked.
+pub(super) fn nothing_done(error: ArchiveError) -> ArchiveError {
     match error {
         ArchiveError::Unavailable(why) => ArchiveError::Unavailable(why),
         other => ArchiveError::Unavailable(other.to_string()),

@@ -63,6 +63,11 @@ pub(crate) fn delete(core: &mut Core, key: ConnectionKey, id: Option<CommandId>,
     });
 }
 
+/// What is said of a failure behind the deletion itself.
+fn half_done(error: BrokerError) -> BrokerError {
+    if let BrokerError::Unavailable(_) = error { BrokerError::Unknown } else { error }
+}
+
 /// What deletes events.
 pub struct EventDeletion<'a>(pub &'a Services);
 
@@ -110,10 +115,25 @@ impl EventDeletion<'_> {
                 .await
                 .map_err(|(code, message)| DeleteError::Refused(code, message))?;
         }
-        if !take_out(self.0, &room, &deletion).await? {
-            return Err(DeleteError::Absent(room, offset));
+        match take_out(self.0, &room, &deletion).await {
+            Ok(true) => {}
+            Ok(false) => return Err(DeleteError::Absent(room, offset)),
+            // If the log's part is done, members are told of it; the rest is for when it is repeated.
+            Err(BrokerError::Unknown) => {
+                let found = self.event_at(&room, Some(deletion.at.epoch), offset).await;
+                if found.is_ok_and(|found| found.is_tombstone) {
+                    let told = self.0.broker.publish(&room, notice).await;
+                    told.map_or_else(
+                        |error| tracing::debug!(%room, %error, "a deleted event is told of later"),
+                        |_| (),
+                    );
+                }
+                return Err(BrokerError::Unknown.into());
+            }
+            Err(error) => return Err(error.into()),
         }
-        let told = self.0.broker.publish(&room, notice).await?;
+        // It is deleted: "nothing was done" would be untrue.
+        let told = self.0.broker.publish(&room, notice).await.map_err(half_done)?;
         self.0.metrics.events_deleted.increment(1);
         Ok(told)
     }

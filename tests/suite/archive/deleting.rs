@@ -206,6 +206,42 @@ async fn an_event_that_is_deleted_before_it_is_confirmed_stays_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deletion_that_the_archive_does_not_take_is_not_begun_and_one_that_is_half_done_is_told() {
+    let database = Database::of_its_own().await;
+    let pod = pod(|settings| chats(&database, settings, 100));
+    ready(&pod).await;
+    let (mut ann, mut bob) = (connect(&pod, "ann").await, connect(&pod, "bob").await);
+    say(&mut ann, "chat:1", "m-1").await;
+    bob.subscribe("chat:1").await;
+    let command = json!({"type": "delete", "id": "d", "room": "chat:1", "offset": 1});
+    let ask = json!({"type": "history", "id": "h", "room": "chat:1", "limit": 1});
+    block_in_place(|| database.server.kill());
+    assert_eq!(answer(&mut ann, command.clone()).await["code"], "unavailable");
+    assert_eq!(answer(&mut ann, ask.clone()).await["events"][0]["data"], "secret m-1", "nothing was done");
+    block_in_place(|| {
+        database.server.restart();
+        database.server.wait_ready();
+    });
+    ready(&pod).await;
+    // The log takes it, and the archive then does not.
+    database.sql("ALTER TABLE roomcast_messages ADD CONSTRAINT stuck CHECK (topic <> '$deleted') NOT VALID");
+    let began = Instant::now();
+    let mut said = answer(&mut ann, command.clone()).await;
+    while said["code"] == "unavailable" && began.elapsed() < Duration::from_secs(20) {
+        // It has not come back to the database yet.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        said = answer(&mut ann, command.clone()).await;
+    }
+    assert_eq!(said["code"], "unknown");
+    assert_eq!(event(&mut bob, "$deleted").await["data"], json!({"offsets": [1], "ids": ["m-1"]}));
+    confirms(&database).await;
+    assert_eq!(answer(&mut ann, command).await["type"], "done");
+    assert_eq!(found(&database, "secret m-1"), "");
+    drop((ann, bob));
+    block_in_place(|| pod.stop());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_erased_user_wrote_goes_from_the_archive_as_the_policy_says() {
     let database = Database::made().await;
     let pod = pod(|settings| {
