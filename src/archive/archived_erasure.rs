@@ -8,25 +8,31 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 
-use super::{archive_state::Archive, error::ArchiveError};
+use super::{archive_state::Archive, error::ArchiveError, written::ErasedEvents};
 use crate::{
-    broker::{Answer, BrokerError, Erasure},
+    broker::{Answer, Broker, BrokerError, Erasure},
     config::Policies,
-    model::{ArchiveMode, Deletion, EraseMode, Room},
+    model::{ArchiveMode, Deletion, EraseMode, NAMED_AT_ONCE, Room, erased},
 };
 
 /// What has the broker and the archive forget.
 pub struct ArchivedErasure {
     inner: Arc<dyn Erasure>,
+    broker: Arc<dyn Broker>,
     archive: Arc<Archive>,
     policies: Arc<ArcSwap<Policies>>,
 }
 
 impl ArchivedErasure {
-    /// Forgets what `inner` does, and what the archive has of it.
+    /// Forgets what `inner` does, and what the archive has of it, of which `broker` tells.
     #[must_use]
-    pub fn new(inner: Arc<dyn Erasure>, archive: Arc<Archive>, policies: Arc<ArcSwap<Policies>>) -> Self {
-        Self { inner, archive, policies }
+    pub fn new(
+        inner: Arc<dyn Erasure>,
+        broker: Arc<dyn Broker>,
+        archive: Arc<Archive>,
+        policies: Arc<ArcSwap<Policies>>,
+    ) -> Self {
+        Self { inner, broker, archive, policies }
     }
 
     fn refusal(&self, error: ArchiveError) -> BrokerError {
@@ -82,9 +88,25 @@ impl Erasure for ArchivedErasure {
             let pending = self.archive.forget_pending_of_user(user, own, |room| self.erases(room));
             pending.await.map_err(|error| self.refusal(error))?;
             let authored = self.inner.forget_user(user, own).await?;
-            let forgotten = self.archive.forget_user(user, own, |room| self.erases(room));
-            forgotten.await.map_err(|error| self.half_done(&error))?;
+            self.archive.forget_user(user, own).await.map_err(|error| self.half_done(&error))?;
             Ok(authored)
+        })
+    }
+
+    fn forget_beyond<'a>(&'a self, user: &'a str) -> Answer<'a, ()> {
+        Box::pin(async move {
+            let (mut written, mut told) = (self.archive.written(user), Ok(()));
+            loop {
+                let some = written.forget_some(|room| self.erases(room)).await;
+                let Some(some) = some.map_err(|error| self.half_done(&error))? else { return told };
+                // When this is repeated they are not found any more.
+                for ErasedEvents { room, content, offsets } in some {
+                    for named in offsets.chunks(NAMED_AT_ONCE) {
+                        let published = self.broker.publish(&room, erased(named, content)).await;
+                        told = told.and(published.map(|_| ()));
+                    }
+                }
+            }
         })
     }
 

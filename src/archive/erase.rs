@@ -1,19 +1,16 @@
-//! What the archive forgets: rooms, users, what is too old.
+//! What the archive forgets: rooms, what is about a user alone, what is too old.
 //!
-//! Always holds: rows that are pending go first, and those that a pod publishes at this moment are waited for; a row of a room whose policy
-//! has only its content go stays in its place, so that a page has no hole; each statement is bounded, and what is left is the next one's.
+//! Always holds: rows that are pending go first, and those that a pod publishes at this moment are waited for; each statement is bounded, and
+//! what is left is the next one's.
 
 use super::{archive_state::Archive, error::ArchiveError, stored_text::stored};
-use crate::model::{EraseMode, Room};
+use crate::model::Room;
 
 /// The most rows of one statement.
-const AT_ONCE: i64 = 5_000;
+pub(super) const AT_ONCE: i64 = 5_000;
 
 /// The most statements by which old rows go at a time.
 const AGED_STATEMENTS: usize = 20;
-
-/// The most rooms of a user that are looked at together.
-const ROOMS_AT_ONCE: i64 = 500;
 
 /// The tables with rows of a room's lives, in the order in which they go: the lives last, by which the others are read.
 const OF_LIVES: [&str; 4] = ["roomcast_messages", "roomcast_reads", "roomcast_delivered", "roomcast_generations"];
@@ -25,31 +22,6 @@ const NEWEST_LIFE: &str = "SELECT coalesce(max(generation), 0) FROM roomcast_gen
 const PENDING_OF_ROOM: &str = "
 DELETE FROM roomcast_pending WHERE ctid = ANY(ARRAY(SELECT ctid FROM roomcast_pending WHERE room = $1 LIMIT $2)) RETURNING 1";
 
-const PENDING_OF_USER: &str = "
-DELETE FROM roomcast_pending WHERE author = $1 AND room = ANY($2) RETURNING 1";
-
-/// The rooms in which a user has rows, behind one of them.
-const ROOMS_OF: &str = "
-SELECT room FROM roomcast_messages WHERE author = $1 AND room > $2
-UNION SELECT room FROM roomcast_pending WHERE author = $1 AND room > $2 ORDER BY room LIMIT $3";
-
-/// What a user wrote goes; that it wrote something stays. What tells of deleted events goes on doing so.
-const EMPTY_ROWS: &str = r#"
-UPDATE roomcast_messages SET author = NULL, event_key = NULL, event_id = NULL,
-  data = CASE WHEN topic = '$deleted' THEN data END, seal = CASE WHEN topic = '$deleted' THEN seal END
-WHERE (room, generation, "offset") IN
-  (SELECT room, generation, "offset" FROM roomcast_messages WHERE author = $1 AND room = ANY($2) LIMIT $3)
-RETURNING 1"#;
-
-/// What a user wrote is deleted: it says so itself, as it does in the log.
-const DELETE_ROWS: &str = r#"
-UPDATE roomcast_messages SET author = NULL, event_key = NULL, event_id = NULL, topic = '$deleted',
-  is_binary = is_binary AND topic = '$deleted', seal = CASE WHEN topic = '$deleted' THEN seal END,
-  data = CASE WHEN topic = '$deleted' THEN data ELSE convert_to('{"offsets":[' || "offset" || ']}', 'UTF8') END
-WHERE (room, generation, "offset") IN
-  (SELECT room, generation, "offset" FROM roomcast_messages WHERE author = $1 AND room = ANY($2) LIMIT $3)
-RETURNING 1"#;
-
 /// What is too old goes. Of several pods each takes others.
 const AGED: &str = r#"
 DELETE FROM roomcast_messages WHERE ctid = ANY(ARRAY(
@@ -59,15 +31,6 @@ RETURNING 1"#;
 /// Nothing is asked of these any more.
 const AGED_UNKNOWN: &str = "
 DELETE FROM roomcast_pending WHERE is_unknown AND created < now() - make_interval(secs => $1) RETURNING 1";
-
-/// What is forgotten of what a user wrote.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Forgotten {
-    /// What may still be published.
-    Pending,
-    /// All of it.
-    All,
-}
 
 /// What was forgotten for its age.
 pub(super) struct Aged {
@@ -123,32 +86,11 @@ impl Archive {
         Ok(found)
     }
 
-    /// Forgets what is pending of a user, where its events go with it.
+    /// Forgets a user: its own rooms, and how far it has read.
     ///
     /// # Errors
     /// [`ArchiveError`]: some of it may be gone.
-    pub(super) async fn forget_pending_of_user(
-        &self,
-        user: &str,
-        own: &[Room],
-        erases: impl Fn(&Room) -> EraseMode,
-    ) -> Result<(), ArchiveError> {
-        for room in own {
-            self.forget_pending_of_room(room).await?;
-        }
-        self.forget_written(user, erases, Forgotten::Pending).await
-    }
-
-    /// Forgets a user: its own rooms, how far it has read, and what it wrote in others' as far as their policies have it go.
-    ///
-    /// # Errors
-    /// [`ArchiveError`]: some of it may be gone.
-    pub(super) async fn forget_user(
-        &self,
-        user: &str,
-        own: &[Room],
-        erases: impl Fn(&Room) -> EraseMode,
-    ) -> Result<(), ArchiveError> {
+    pub(super) async fn forget_user(&self, user: &str, own: &[Room]) -> Result<(), ArchiveError> {
         for room in own {
             self.forget_room(room).await?;
         }
@@ -156,37 +98,7 @@ impl Archive {
         for table in ["roomcast_reads", "roomcast_delivered"] {
             connection.query(&format!("DELETE FROM {table} WHERE reader = $1"), &[&&*stored(user)]).await?;
         }
-        drop(connection);
-        self.forget_written(user, erases, Forgotten::All).await
-    }
-
-    /// Forgets what a user wrote in the rooms where that goes with it, some of them at a time.
-    async fn forget_written(
-        &self,
-        user: &str,
-        erases: impl Fn(&Room) -> EraseMode,
-        what: Forgotten,
-    ) -> Result<(), ArchiveError> {
-        let mut connection = self.readers.take().await?;
-        let (user, mut behind) = (stored(user), String::new());
-        loop {
-            let rows = connection.query(ROOMS_OF, &[&&*user, &behind, &ROOMS_AT_ONCE]).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            behind = last.get(0);
-            for (mode, statement) in [(EraseMode::Content, EMPTY_ROWS), (EraseMode::Event, DELETE_ROWS)] {
-                let is_so = |room: &&str| Room::parse(room).is_ok_and(|room| erases(&room) == mode);
-                let rooms: Vec<&str> = rows.iter().map(|row| row.get(0)).filter(is_so).collect();
-                if rooms.is_empty() {
-                    continue;
-                }
-                connection.query(PENDING_OF_USER, &[&&*user, &rooms]).await?;
-                let mut is_more = what == Forgotten::All;
-                while is_more {
-                    is_more =
-                        connection.query(statement, &[&&*user, &rooms, &AT_ONCE]).await?.len() == AT_ONCE as usize;
-                }
-            }
-        }
+        Ok(())
     }
 
     /// Forgets of what is older than `archive.keep` as much as one round may.

@@ -44,6 +44,7 @@ mod stored_text;
 mod thread;
 mod tls;
 mod writers;
+mod written;
 
 pub use archive_state::{Archive, ArchiveCondition};
 pub use archived_acks::ArchivedAcks;

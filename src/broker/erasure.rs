@@ -20,6 +20,12 @@ pub trait Erasure: Send + Sync {
     /// this user alone, which are forgotten with the record of its presence. The rooms in which it is noted as an author, or has a value that
     /// is to go with it.
     fn forget_user<'a>(&'a self, user: &'a str, own: &'a [Room]) -> Answer<'a, Vec<Room>>;
+    /// Has what a user wrote in others' rooms go from beyond their logs, as their policies say, and their members told: behind
+    /// [`forget_user`](Self::forget_user), and behind what the logs have of it.
+    fn forget_beyond<'a>(&'a self, _user: &'a str) -> Answer<'a, ()> {
+        // Most have nothing there.
+        Box::pin(std::future::ready(Ok(())))
+    }
     /// Notes that a user publishes in a room, for as long as the room's log could have an event of it; to be repeated in each eighth of
     /// that time.
     fn note_author<'a>(&'a self, room: &'a Room, user: &'a str) -> Answer<'a, ()>;

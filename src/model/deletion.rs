@@ -35,8 +35,11 @@ pub enum EraseMode {
     Event,
 }
 
+/// The most offsets of an event that tells of deleted ones.
+pub const NAMED_AT_ONCE: usize = 100;
+
 /// The data of such an event.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 struct Named<'a> {
     offsets: Vec<Offset>,
     /// Only what they said is gone.
@@ -69,6 +72,17 @@ pub fn erased(offsets: &[Offset], content: bool) -> Publication {
     publication(DELETED.into(), serde_json::value::to_raw_value(&named).unwrap_or_default())
 }
 
+/// What tells of deleted events, without their ids, and the offsets that it names.
+#[must_use]
+pub fn without_ids(told: &Payload) -> (Box<RawValue>, Vec<Offset>) {
+    let named: Named<'_> = match told {
+        Payload::Json(data) => serde_json::from_str(data.get()).unwrap_or_default(),
+        Payload::Binary(_) => Named::default(),
+    };
+    let offsets = named.offsets.clone();
+    (serde_json::value::to_raw_value(&Named { ids: Vec::new(), ..named }).unwrap_or_default(), offsets)
+}
+
 impl Deletion {
     fn publication(&self, offsets: Vec<Offset>, ids: Vec<std::borrow::Cow<'_, str>>) -> Publication {
         let named = Named { offsets, content: false, ids };
@@ -98,11 +112,11 @@ impl Deletion {
 
 impl Event {
     /// What is left of it where its user is erased, and the room's members are to know that there was something. What says that others are
-    /// deleted goes on saying so: there are clients that still come back to it.
+    /// deleted goes on saying so by their offsets: there are clients that still come back to it. Their ids were the user's.
     #[must_use]
     pub fn shell(&self) -> Publication {
-        let said = if self.is_deletion() { self.payload.clone() } else { Payload::Json(RawValue::NULL.to_owned()) };
-        Publication { payload: said, ..publication(self.topic.clone(), Box::default()) }
+        let said = if self.is_deletion() { without_ids(&self.payload).0 } else { RawValue::NULL.to_owned() };
+        publication(self.topic.clone(), said)
     }
 
     /// Whether it says that an event is deleted.
@@ -145,7 +159,10 @@ mod tests {
         assert!(!event(Publication { topic: "t".into(), ..in_place }, 44).is_tombstone());
         assert_eq!(data(&deletion.notice(None, false)), r#"{"offsets":[],"ids":["m-\"1"]}"#);
         let told = event(deletion.notice(Some("ann"), true), 58);
-        assert_eq!((data(&told.shell()), told.shell().user), (r#"{"offsets":[44],"ids":["m-\"1"]}"#.to_owned(), None));
+        assert_eq!((data(&told.shell()), told.shell().user), (r#"{"offsets":[44]}"#.to_owned(), None));
+        assert_eq!(without_ids(&told.payload).1, [44]);
+        let of_before = deletion.notice(Some("ann"), false).payload;
+        assert_eq!((without_ids(&of_before).0.get(), without_ids(&of_before).1), (r#"{"offsets":[]}"#, vec![]));
         let said = event(Publication { topic: "t".into(), ..deletion.notice(Some("ann"), true) }, 59);
         assert_eq!((data(&said.shell()).as_str(), &*said.shell().topic), ("null", "t"));
     }

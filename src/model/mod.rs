@@ -40,7 +40,7 @@ pub use batch::{Batch, Retained};
 pub use command::{Command, CommandError, CommandId, Request, Since, Spelling, SubscribeTo};
 pub use cursor::Cursor;
 pub use data_fields::DataFields;
-pub use deletion::{DELETED, DeleteMode, Deletion, EraseMode, erased};
+pub use deletion::{DELETED, DeleteMode, Deletion, EraseMode, NAMED_AT_ONCE, erased, without_ids};
 pub use disconnect::{Disconnect, Reconnect};
 pub use event::{Event, Payload, Publication};
 pub use field::{FieldError, MAX_DEPTH, MAX_FIELD_BYTES, check_length, check_name, check_topic};

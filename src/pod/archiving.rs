@@ -62,11 +62,15 @@ impl Archiving {
     /// What has the archive forget too, if there is one.
     pub(super) fn erasure(
         inner: Arc<dyn Erasure>,
+        broker: &Arc<dyn Broker>,
         archive: Option<&Arc<Archive>>,
         policies: &Arc<ArcSwap<Policies>>,
     ) -> Arc<dyn Erasure> {
         match archive {
-            Some(archive) => Arc::new(ArchivedErasure::new(inner, Arc::clone(archive), Arc::clone(policies))),
+            Some(archive) => {
+                let (broker, archive) = (Arc::clone(broker), Arc::clone(archive));
+                Arc::new(ArchivedErasure::new(inner, broker, archive, Arc::clone(policies)))
+            }
             None => inner,
         }
     }

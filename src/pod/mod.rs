@@ -241,7 +241,7 @@ impl Pod {
             author_notes: AuthorNotes::default(),
             control: Arc::clone(&seams.control),
             values: log.values(),
-            erasure: Archiving::erasure(Arc::clone(&seams.erasure), archive.as_ref(), &policies),
+            erasure: Archiving::erasure(Arc::clone(&seams.erasure), &seams.broker, archive.as_ref(), &policies),
             archive,
             acks: AckDesk::new(acks),
             places: PlaceDesk::new(log.places()),

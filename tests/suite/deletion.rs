@@ -223,12 +223,36 @@ async fn erases(a: &Pod, b: &Pod, left: impl Fn() -> Option<String>) {
     }
 }
 
+/// Of a user that deleted events itself and is erased then no id is left. `left`: what still has one, if that can be seen.
+async fn erases_ids(a: &Pod, b: &Pod, left: impl Fn() -> Option<String>) {
+    let mut cem = connect(a, "cem-e").await;
+    for room in ["shell:2", "gone:2"] {
+        for n in [1, 2] {
+            let event = json!({"type": "publish", "id": n, "room": room, "topic": "said", "event_id": format!("cem-e {n}"), "data": n});
+            assert_eq!(answer(&mut cem, event).await["type"], "published");
+        }
+        let own = json!({"type": "delete", "id": "d", "room": room, "offset": 1});
+        assert_eq!(answer(&mut cem, own).await["type"], "done");
+    }
+    let history = async |room: &str| api(b, "GET", &format!("/api/rooms/{room}/history"), "").await.1;
+    assert!(history("gone:2").await["events"][0]["id"] == "cem-e 1", "until then it is found by it");
+    while api(a, "DELETE", "/api/users/cem-e", "").await.0 == 503 {}
+    for room in ["shell:2", "gone:2"] {
+        let events = history(room).await["events"].clone();
+        let said = |at: usize| json!([events[at]["topic"], events[at]["data"], events[at]["user"]]);
+        assert_eq!([said(0), said(2)], [json!(["$deleted", {"offsets": [1]}, null]), said(0)], "{events}");
+        assert!(!events.to_string().contains("cem-e"), "{events}");
+    }
+    assert_eq!(left().unwrap_or_default(), "");
+}
+
 fn writing(settings: &mut Settings) {
     known(settings);
     let rule = |pattern, erase| {
         rule(pattern, |policy| {
             (policy.publish, policy.erase, policy.history_age) =
-                (Access::User, erase, std::time::Duration::from_secs(600))
+                (Access::User, erase, std::time::Duration::from_secs(600));
+            policy.delete = DeleteMode::Author;
         })
     };
     settings.policies =
@@ -239,6 +263,7 @@ fn writing(settings: &mut Settings) {
 async fn what_an_erased_user_published_goes_as_the_policy_says() {
     let pod = pod(writing);
     erases(&pod, &pod, || None).await;
+    erases_ids(&pod, &pod, || None).await;
     pod.stop();
 }
 
@@ -253,7 +278,9 @@ async fn so_it_does_on_two_pods() {
     });
     ready(&a).await;
     ready(&b).await;
-    erases(&a, &b, || Some(block_in_place(|| server.call(&["EVAL", SEARCH, "0", "ann-e"]).text().to_owned()))).await;
+    let search = |text| block_in_place(|| server.call(&["EVAL", SEARCH, "0", text]).text().to_owned());
+    erases(&a, &b, || Some(search("ann-e"))).await;
+    erases_ids(&a, &b, || Some(search("cem-e"))).await;
     block_in_place(|| {
         a.stop();
         b.stop();

@@ -162,6 +162,8 @@ impl Home {
                         "this user wrote in rooms that the home of this edge does not relay: erase the user at the home",
                     ));
                 }
+                // The logs' part is the edge's, and comes behind this: it may be told twice.
+                store.erasure.forget_beyond(&user).await?;
                 Ok(CallAnswer::Authored(authored))
             }
             EdgeCall::DeleteEvent(room, deletion) => {

@@ -13,6 +13,7 @@ use crate::{
         commands::{refusal::refusal, take_out::take_out},
         connection::key::ConnectionKey,
         core::Core,
+        users::authors::UserEvents,
         worker::services::Services,
     },
     model::{ArchiveMode, CommandId, Deletion, Epoch, ErrorCode, Event, Offset, Position, Reply, Retain, Room, Since},
@@ -122,7 +123,7 @@ impl EventDeletion<'_> {
             Err(BrokerError::Unknown) => {
                 let found = self.event_at(&room, Some(deletion.at.epoch), offset).await;
                 if found.is_ok_and(|found| found.is_tombstone) {
-                    let told = self.0.broker.publish(&room, notice).await;
+                    let told = UserEvents(self.0).publish(&room, notice).await;
                     told.map_or_else(
                         |error| tracing::debug!(%room, %error, "a deleted event is told of later"),
                         |_| (),
@@ -132,8 +133,8 @@ impl EventDeletion<'_> {
             }
             Err(error) => return Err(error.into()),
         }
-        // It is deleted: "nothing was done" would be untrue.
-        let told = self.0.broker.publish(&room, notice).await.map_err(half_done)?;
+        // It is deleted: "nothing was done" would be untrue. Its author is noted, for the id that is in there.
+        let told = UserEvents(self.0).publish(&room, notice).await.map_err(half_done)?;
         self.0.metrics.events_deleted.increment(1);
         Ok(told)
     }

@@ -8,15 +8,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use crate::{
     broker::{BrokerError, HistoryQuery},
     hub::{commands::take_out::take_out, users::user_writes::UserWrite, worker::services::Services},
-    model::{Deletion, Epoch, EraseMode, Event, Offset, Position, Publication, Retain, Room, Since, erased},
+    model::{
+        Deletion, Epoch, EraseMode, Event, NAMED_AT_ONCE, Offset, Position, Publication, Retain, Room, Since, erased,
+        without_ids,
+    },
 };
 
 /// How many events are read at once, and their most bytes: more than one event has.
 const PAGE: usize = 100;
 const PAGE_BYTES: usize = 32 * 1024 * 1024;
-
-/// The most offsets of an event that tells of deleted ones.
-const NAMED_AT_ONCE: usize = 100;
 
 /// What knows the events of users.
 pub(crate) struct UserEvents<'a>(pub(crate) &'a Services);
@@ -106,6 +106,12 @@ impl UserEvents<'_> {
         let mut done = Ok(());
         for event in events.iter().filter(|event| event.user.as_deref() == Some(user)) {
             let content = mode == EraseMode::Content;
+            if event.is_deletion() {
+                done = self.forget_ids(room, epoch, event).await;
+                if done.is_err() {
+                    break;
+                }
+            }
             let leaves = (content || event.is_deletion()).then(|| event.shell());
             let at = Position::new(epoch.clone(), event.offset);
             let deletion = Deletion { at, id: None, leaves };
@@ -125,5 +131,14 @@ impl UserEvents<'_> {
             }
         }
         done
+    }
+
+    /// Has the ids go of events that a user deleted itself, which stand in their places still. `told`: what told of them.
+    async fn forget_ids(&self, room: &Room, epoch: &Epoch, told: &Event) -> Result<(), BrokerError> {
+        for offset in without_ids(&told.payload).1 {
+            let deletion = Deletion { at: Position::new(epoch.clone(), offset), id: None, leaves: None };
+            take_out(self.0, room, &deletion).await?;
+        }
+        Ok(())
     }
 }

@@ -66,6 +66,7 @@ impl UserErasure<'_> {
         for room in services.erasure.forget_user(user, &own).await? {
             UserEvents(services).erase(user, &room, began).await?;
         }
+        services.erasure.forget_beyond(user).await?;
         Ok(done_on_all(here, answers))
     }
 

@@ -293,3 +293,43 @@ async fn what_an_erased_user_wrote_goes_from_the_archive_as_the_policy_says() {
     drop((ann, bob));
     block_in_place(|| pod.stop());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_an_erased_user_members_are_told_also_what_only_the_archive_has_and_no_id_is_left() {
+    let database = Database::made().await;
+    let pod = pod(|settings| {
+        chats(&database, settings, 4);
+        settings.policies[0].policy.erase = EraseMode::Content;
+    });
+    ready(&pod).await;
+    let (mut ann, mut bob) = (connect(&pod, "ann-e").await, connect(&pod, "bob").await);
+    bob.subscribe("chat:1").await;
+    for n in 1..=5 {
+        say(&mut ann, "chat:1", &format!("ann-e {n}")).await;
+    }
+    // One is in the archive alone, and one in the log.
+    for offset in [1, 5] {
+        let own = json!({"type": "delete", "id": "d", "room": "chat:1", "offset": offset});
+        assert_eq!(answer(&mut ann, own).await["type"], "done");
+    }
+    assert!(found(&database, "ann-e 1").contains("$deleted") && found(&database, "ann-e 5").contains("$deleted"));
+    assert_eq!(api(&pod, "DELETE", "/api/users/ann-e", &Value::Null).await.0, 200);
+    let mut named: Vec<u64> = Vec::new();
+    while named.len() < 3 {
+        let heard = event(&mut bob, "$deleted").await;
+        if heard["data"]["content"] == true {
+            named.extend(heard["data"]["offsets"].as_array().unwrap().iter().filter_map(Value::as_u64));
+        }
+    }
+    named.sort_unstable();
+    assert_eq!(named, [2, 3, 4]);
+    assert_eq!(found(&database, "ann-e"), "");
+    let gone = |offset: u64| json!(["$deleted", {"offsets": [offset]}, null, null]);
+    let (_, page) = messages(&pod, "bob", "room=chat:1").await;
+    let left = told(&page);
+    assert_eq!([0, 4, 5, 6].map(|at| left[at].clone()), [1, 5, 1, 5].map(gone));
+    let ask = json!({"type": "history", "id": "h", "room": "chat:1"});
+    assert!(!answer(&mut bob, ask).await.to_string().contains("ann-e"));
+    drop((ann, bob));
+    block_in_place(|| pod.stop());
+}
