@@ -77,7 +77,8 @@ ORDER BY m.generation "#,
             r#") AS reached
   FROM page
 )
-SELECT generation, epoch, first, last, "offset", id, topic, event_key, event_id, author, is_binary, data, seal, told, is_read, is_delivered, found
+SELECT generation, epoch, first, last, "offset", id, topic, event_key, event_id, author, is_binary, data, seal, told, is_read, is_delivered, found,
+  EXISTS (SELECT FROM roomcast_messages o WHERE o.room = $1 AND (o.generation, o."offset") <= ($2, $3)) AS has_older
 FROM measured WHERE reached - size < $6
 ORDER BY generation "#,
             $order,
@@ -232,7 +233,7 @@ impl Archive {
         let messages = rows.get(wanted).unwrap_or_default().iter().zip(of_page);
         let messages =
             messages.map(|(row, place)| self.message(room, row, place, query.user)).collect::<Result<_, _>>()?;
-        let has_older = if query.after.is_some() { true } else { is_more };
+        let has_older = if query.after.is_some() { rows.first().is_some_and(|row| row.get(17)) } else { is_more };
         Ok(MessagePage {
             messages,
             missing: missing(places.iter()),

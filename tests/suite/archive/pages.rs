@@ -48,6 +48,10 @@ async fn pages_follow_each_other_in_both_directions() {
     let after = text(&oldest, "after").unwrap();
     let (_, next) = messages(&pod, "ann", &format!("room=chat:1&limit=5&after={after}")).await;
     assert_eq!(offsets(&next), [3, 4, 5, 6, 7]);
+    assert!(text(&next, "before").is_some());
+    let life = after.split('-').next().unwrap();
+    let (_, first) = messages(&pod, "ann", &format!("room=chat:1&limit=5&after={life}-0")).await;
+    assert_eq!((offsets(&first), text(&first, "before")), (vec![1, 2, 3, 4, 5], None), "nothing is older");
     let after = text(&newest, "after").unwrap();
     let (_, none) = messages(&pod, "ann", &format!("room=chat:1&after={after}")).await;
     assert_eq!((offsets(&none), text(&none, "after")), (vec![], Some(after.clone())));
