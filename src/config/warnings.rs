@@ -163,6 +163,13 @@ pub(super) fn tokens(tokens: &TokenSettings, policies: &Policies) -> Vec<String>
              the secret can be found by trying, and then any token can be made"
         ));
     }
+    if tokens.hmac_secrets.iter().any(|secret| secret.reveal().trim() != secret.reveal()) {
+        warnings.push(
+            "`tokens.hmac_secrets` has a secret with white space at its begin or its end, which is a part of the key: if the signatures of \
+             all tokens are wrong, those who sign leave it off"
+                .to_owned(),
+        );
+    }
     if !tokens.require_exp {
         warnings.push("`tokens.require_exp` is false: a token without `exp` is good for ever".to_owned());
     }

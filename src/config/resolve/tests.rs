@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::config::HmacSecret;
 use crate::config::{Flags, MemorySource, Variables, merge};
 
 fn machine() -> Machine {
@@ -347,4 +348,15 @@ fn parameters_of_an_address_that_mean_nothing_here_are_named() {
         matches!(one.as_slice(), [one] if one.contains(": keepAlive, pool_size;") && !one.contains("s3cret")),
         "{one:?}"
     );
+}
+
+#[test]
+fn white_space_around_a_secret_is_said() {
+    let warned = |secret: String| {
+        let mut settings = Settings::default();
+        settings.tokens.hmac_secrets = HmacSecret::new(&secret).into_iter().collect();
+        resolve(settings, &machine()).unwrap().warnings.iter().any(|warning| warning.contains("white space"))
+    };
+    assert!(warned(format!("{}\n", "x".repeat(32))) && warned(format!(" {}", "x".repeat(32))));
+    assert!(!warned(format!("{0} {0}", "x".repeat(32))));
 }
