@@ -133,8 +133,8 @@ export class Client<Rooms extends object = AnyRooms> {
 
   /** @internal Sends a command, if there is a connection that carries it. */
   ask(command: Command, answered: Answered): boolean {
-    const { state, ask } = this.#line;
-    return state.kind === 'open' && state.sends && ask(command, answered);
+    const { state } = this;
+    return state.kind === 'open' && state.sends && this.#line.ask(command, answered);
   }
 
   /** @internal Joins and leaves, once for all that an application does in one go. */
@@ -144,13 +144,10 @@ export class Client<Rooms extends object = AnyRooms> {
     platform.queueMicrotask(() => {
       this.#settling = false;
       for (const room of [...this.#rooms.values()]) {
-        if (room.followers.size === 0) {
+        if (!room.followers.size) {
           this.#rooms.delete(room.name);
           room.leave();
-        } else if (this.state.kind === 'open') {
-          if (room.state === 'away') room.join();
-          else room.settle();
-        }
+        } else if (this.state.kind === 'open') room.settle();
       }
     });
   }

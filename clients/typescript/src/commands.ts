@@ -7,8 +7,10 @@
 // around.
 
 import { abortable } from './abort.js';
+import type { Answered } from './connection.js';
 import { type ErrorCode, RoomcastError } from './error.js';
 import type { AnyRooms, AnyTopics, Client, Command, EventOf, Message, Position, RoomName, TopicName } from './index.js';
+import { isTooLong } from './limits.js';
 import { eventOf, payload, positionOf } from './message.js';
 import { platform, type Signal } from './platform.js';
 import { PASSING } from './room.js';
@@ -138,26 +140,26 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
       alone = false;
       drain();
     };
-    if (
-      !client.ask(command, (answer) => {
-        if (!answer) {
-          if (entry.waits) again(entry);
-          else reject(isPublish(entry) ? unknown() : lost());
-          return;
-        }
-        const { type, code = '', message = '', room } = answer;
-        if (waited && PASSING.includes(code)) {
-          // It goes alone, so that none overtakes it.
-          again(entry);
-          endPause = clock.after(PAUSE, next);
-          return;
-        }
-        if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
-        else resolve(answer);
-        next();
-      })
-    )
-      return false;
+    const answered: Answered = (answer) => {
+      if (!answer) {
+        if (entry.waits) again(entry);
+        else reject(isPublish(entry) ? unknown() : lost());
+        return;
+      }
+      const { type, code = '', message = '', room } = answer;
+      if (waited && PASSING.includes(code)) {
+        // It goes alone, so that none overtakes it.
+        again(entry);
+        endPause = clock.after(PAUSE, next);
+        return;
+      }
+      if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
+      else resolve(answer);
+      next();
+    };
+    if (isTooLong(client, command))
+      answered({ ...command, type: 'error', code: 'limit_exceeded', message: 'too long' });
+    else if (!client.ask(command, answered)) return false;
     entry.sent ??= { now: clock.now(), date: clock.date() };
     return true;
   };
@@ -216,4 +218,4 @@ function randomKey(random: () => number): string {
   const numbers = new Uint32Array(4).map(() => random() * 2 ** 32);
   return (platform.crypto?.getRandomValues(numbers) ?? numbers).join('-');
 }
-const closed = (error: RoomcastError | undefined) => error ?? new RoomcastError('closed', 'the client was closed');
+const closed = (error: RoomcastError | undefined) => error ?? new RoomcastError('closed', 'closed');

@@ -56,8 +56,6 @@ export class RoomcastError extends Error {
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details);
-    this.code = code;
-    this.room = details.room;
-    this.closeCode = details.closeCode;
+    Object.assign(this, details, { code });
   }
 }

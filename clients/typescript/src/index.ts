@@ -7,7 +7,7 @@ export { type ErrorCode, type LocalErrorCode, RoomcastError, type ServerErrorCod
 export type { AnyRooms, AnyTopics, EventOf, Position, RoomEvent, RoomName, TopicName } from './event.js';
 export type { ClientState } from './line.js';
 export type { Dialing, Link, LinkEvents, Transport } from './link.js';
-export type { Command, Member, Message, ReadRoom, Receipt } from './message.js';
+export type { Command, Limits, Member, Message, ReadRoom, Receipt } from './message.js';
 export type { ClientOptions, TransportName } from './options.js';
 export type { Answer, Fetch, Means, NativeSignal, Signal, Storage, WebSocketClass, WebSocketLike } from './platform.js';
 export type { Attempt } from './race.js';

@@ -13,7 +13,7 @@ import { advice, LOST, pause, UNAUTHORIZED } from './close_codes.js';
 import { type Connection, connection as begin, type Surroundings } from './connection.js';
 import { RoomcastError } from './error.js';
 import type { Listeners } from './listeners.js';
-import type { Message } from './message.js';
+import type { Limits, Message } from './message.js';
 import { BEGUN_BEFORE, BEGUN_SINCE, BETTER_FIRST, BETTER_LAST, GOOD_AFTER, SHORT_LIVED } from './patience.js';
 import type { Means } from './platform.js';
 import { type Attempt, type Candidate, type Course, race, type Won } from './race.js';
@@ -32,6 +32,8 @@ export type ClientState =
       readonly connection: string;
       /** Whether it carries all commands, and not only those that join and leave rooms. */
       readonly sends: boolean;
+      /** What the server takes, where it says so. */
+      readonly limits: Limits | undefined;
     }
   | { readonly kind: 'waiting'; readonly until: number; readonly code: number; readonly reason: string }
   | { readonly kind: 'closed'; readonly error: RoomcastError | undefined };
@@ -61,6 +63,7 @@ export function line(
 ): Line {
   const { clock, credentials } = around;
   const attempts: Attempt[] = [];
+  const given = new Set<string>();
   let state: ClientState = { kind: 'idle' };
   let connection: Connection | undefined;
   let failures = 0;
@@ -80,6 +83,7 @@ export function line(
   const drop = () => {
     mayHurry = false;
     patience = BEGUN_BEFORE;
+    given.clear();
     stop?.();
     connection?.close();
     connection = undefined;
@@ -93,8 +97,10 @@ export function line(
     become({ kind: 'closed', error });
     for (const { followers } of [...rooms.values()]) {
       for (const follower of [...followers]) {
-        if (error) follower.tell('error', error);
-        else follower.unsubscribe();
+        if (error) {
+          follower.tell('error', error);
+          follower.tell('change', 'away');
+        } else follower.unsubscribe();
       }
     }
   };
@@ -115,9 +121,8 @@ export function line(
     ...around,
     token: credentials.token,
     note(attempt) {
-      attempts.push(attempt);
       // The last ones are what `explain` tells of.
-      if (attempts.length > 30) attempts.shift();
+      if (attempts.push(attempt) > 30) attempts.shift();
     },
     won,
     failed,
@@ -142,15 +147,20 @@ export function line(
   const use = (won: Won) => {
     drop();
     const { candidate, welcome } = won;
-    const { transport, endpoint } = candidate;
     const open = () => {
-      const since = clock.date();
-      const { name, sends } = transport;
-      choice.remember(candidate, since);
-      become({ kind: 'open', since, transport: name, endpoint, connection: welcome.connection ?? '', sends });
+      choice.remember(candidate, clock.date());
+      become({
+        kind: 'open',
+        since: clock.date(),
+        transport: candidate.transport.name,
+        endpoint: candidate.endpoint,
+        connection: welcome.connection ?? '',
+        sends: candidate.transport.sends,
+        limits: welcome.limits,
+      });
       if (connection !== mine) return;
       look();
-      for (const room of rooms.values()) if (room.state === 'away') room.join();
+      for (const room of rooms.values()) room.settle();
     };
     const look = () => lookForBetter(candidate, BETTER_FIRST);
     const mine = begin(won, around, {
@@ -158,7 +168,10 @@ export function line(
       ended,
       doubted: () => beside(choice.candidates(clock.date()), true, look),
       message(message, datagram) {
-        const room = rooms.get(message.room as string);
+        const name = message.room as string;
+        const room = rooms.get(name);
+        // One that is joined is told of anew.
+        if (message.type === 'subscribed' && room?.state !== 'joined') given.add(name);
         if (room) room.receive(message, datagram);
         else news.tell('message', message);
       },
@@ -206,6 +219,7 @@ export function line(
       return state;
     },
     attempts,
+    given,
     dial,
     wake,
     end,

@@ -31,6 +31,12 @@ export interface Receipt extends Position {
   readonly user: string;
 }
 
+/** What a server takes of a connection. */
+export interface Limits {
+  /** Bytes of one command. */
+  readonly max_message_bytes?: number;
+}
+
 /** What a server says; which fields are there follows from `type`. */
 export interface Message {
   readonly type: string;
@@ -49,6 +55,7 @@ export interface Message {
   readonly total?: number | undefined;
   readonly connection?: string | undefined;
   readonly ping_interval?: number | undefined;
+  readonly limits?: Limits | undefined;
   readonly expires_at?: number | undefined;
   readonly after_ms?: number | undefined;
   readonly topic?: string | undefined;

@@ -46,6 +46,8 @@ export interface FollowerNews {
 
 /** What a room needs of its connection. */
 export interface RoomWire {
+  /** The rooms that the server joined unasked, like a user's own. They are not left: what is of no room comes by them. */
+  readonly given: ReadonlySet<string>;
   /** Sends a command; false: there is no connection. */
   ask(command: Command, answered?: Answered): boolean;
   /** Calls `then` a little later, after that many failures. */
@@ -79,10 +81,9 @@ export class Room {
   join(anew = false): void {
     if (this.state === 'joined') this.#leave();
     this.#anew = anew;
-    const since = anew ? undefined : this.position;
     const mine = {};
     this.#asked = mine;
-    this.#wire.ask({ type: 'subscribe', room: this.name, since }, (answer) => {
+    this.#wire.ask({ type: 'subscribe', room: this.name, since: anew ? undefined : this.position }, (answer) => {
       if (!answer || this.#asked !== mine) return;
       this.#asked = undefined;
       if (answer.type === 'subscribed') this.#subscribed(answer);
@@ -92,7 +93,7 @@ export class Room {
   }
 
   leave(): void {
-    if (this.state !== 'away' && !this.error) this.#leave();
+    if (this.state !== 'away' && !this.error && !this.#wire.given.has(this.name)) this.#leave();
     this.away();
   }
 
@@ -110,9 +111,10 @@ export class Room {
     this.#become('away');
   }
 
-  /** Begins with followers that have just come. `hasValues`: the values that the room keeps are on their way. */
+  /** Joins, unless it has; begins with followers that have just come. `hasValues`: the values that the room keeps are on their way. */
   settle(hasValues = false): void {
     const { position } = this;
+    if (this.state === 'away') this.join();
     if (this.state !== 'joined' || !position) return;
     const late = [...this.followers].filter(({ started }) => !started);
     if (!hasValues && late.some(({ retained }) => retained)) return this.join(true);
@@ -167,9 +169,7 @@ export class Room {
       again();
     } else if (PASSING.includes(message.code as string)) {
       this.#wire.later(this.#failures++, again);
-    } else {
-      this.#refuse(message);
-    }
+    } else this.#refuse(message);
   }
 
   #refuse({ code, message }: Message): void {
@@ -190,11 +190,12 @@ export class Room {
       if (!datagram && after > known && position) return this.join();
       this.#move(message);
     }
-    const news = events.filter(({ offset = Infinity }) => retained || offset > known);
-    const all = news.map((event) => eventOf(event, retained));
+    const news = events
+      .filter(({ offset = Infinity }) => retained || offset > known)
+      .map((event) => eventOf(event, retained));
     // One that has just come is told where the room is before it is told of anything else.
     for (const follower of [...this.followers]) {
-      if (follower.started && (!retained || follower.fresh)) follower.events(all, epoch);
+      if (follower.started && (!retained || follower.fresh)) follower.events(news, epoch);
     }
   }
 

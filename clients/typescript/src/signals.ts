@@ -6,6 +6,7 @@
 
 import { RoomcastError } from './error.js';
 import type { AnyRooms, AnyTopics, Client, Message, RoomName, ServerErrorCode } from './index.js';
+import { isTooLong } from './limits.js';
 import { listeners } from './listeners.js';
 
 /** What another member shows. */
@@ -94,11 +95,14 @@ export function signals<Rooms extends object = AnyRooms, Topics extends object =
     if (isShown || before?.isShown) changed();
   };
   const say = (topic: string, data: unknown, ttl: number | undefined) => {
-    client.ask({ type: 'signal', room, topic, data, ttl }, (answer) => {
-      const { type, code, message = '' } = answer ?? {};
+    const fail = (code: string | undefined, message = '') =>
+      client.report(new RoomcastError(code as ServerErrorCode, message, { room }));
+    const command = { type: 'signal', room, topic, data, ttl };
+    if (isTooLong(client, command)) return fail('limit_exceeded', 'too long');
+    client.ask(command, (answer) => {
+      const { type, code, message } = answer ?? {};
       // It may have been left meanwhile; and long-polls are in no room.
-      if (type === 'error' && code !== 'not_subscribed')
-        client.report(new RoomcastError(code as ServerErrorCode, message, { room }));
+      if (type === 'error' && code !== 'not_subscribed') fail(code, message);
     });
   };
   const go = (topic: string, show: () => void) => {

@@ -8,6 +8,7 @@ import { LOST, pause } from './close_codes.js';
 import type { Clock } from './clock.js';
 import { type LocalErrorCode, RoomcastError } from './error.js';
 import type { AnyTopics, EventOf, Position, RoomEvent, TopicName } from './event.js';
+import type { ClientState } from './line.js';
 import { type Listener, listeners, type Report } from './listeners.js';
 import type { Message } from './message.js';
 import { type NativeSignal, platform, type Signal } from './platform.js';
@@ -50,7 +51,7 @@ export interface Subscription<Topics = AnyTopics> extends AsyncIterable<EventOf<
   readonly position: Position | undefined;
   /** Whether `load` runs, and events wait for it. */
   readonly isLoading: boolean;
-  /** Why the room was refused. */
+  /** Why the room was refused; or why there is nothing more to come, where the client is closed. */
   readonly error: RoomcastError | undefined;
   /** Tells a listener of each event; what it answers takes the listener out again. */
   onEvent(listener: Listener<EventOf<Topics>>): () => void;
@@ -65,13 +66,13 @@ export interface Subscription<Topics = AnyTopics> extends AsyncIterable<EventOf<
   onError(listener: Listener<RoomcastError>): () => void;
   /** Tells a listener of the server's other messages about the room: `presence`, `joined`, `left`. */
   onMessage(listener: Listener<Message>): () => void;
-  /** Resolves when the room is joined; rejects when it is refused, or the subscription ends. */
+  /** Resolves when the room is joined; rejects when it is refused, the client is closed, or the subscription ends. */
   joined(signal?: Signal): Promise<Position>;
   /** Ends it. The room is left when its last subscription ends. */
   unsubscribe(): void;
   /**
-   * The events from now on. The loop ends with the subscription; it throws if the room is refused, if events are missing and there is no
-   * `load`, and if more than 10,000 wait for it.
+   * The events from now on. The loop ends with the subscription; it throws if the room is refused, if the client is closed, if events are
+   * missing and there is no `load`, and if more than 10,000 wait for it.
    */
   [Symbol.asyncIterator](): AsyncGenerator<EventOf<Topics>, void, undefined>;
 }
@@ -80,6 +81,7 @@ export interface Subscription<Topics = AnyTopics> extends AsyncIterable<EventOf<
 export interface Home {
   readonly clock: Clock;
   readonly report: Report;
+  readonly state: ClientState;
   /** A room has one follower less. */
   settle(): void;
 }
@@ -180,7 +182,8 @@ export function follow<Topics>(
       return !!loading;
     },
     get error() {
-      return room.error;
+      const { state } = home;
+      return room.error ?? (state.kind === 'closed' ? (state.error ?? error('closed', 'closed')) : undefined);
     },
     onEvent: (listener) => add('event', listener as Listener<RoomEvent>),
     on: (topic, listener) =>
@@ -193,10 +196,9 @@ export function follow<Topics>(
     joined: (signal) =>
       abortable(signal, (resolve, reject) => {
         const look = () => {
-          const { state, position, error: refusal } = self;
-          if (state === 'joined' && position) resolve(position);
-          else if (refusal) reject(refusal);
-          else if (state === 'ended') reject(error('aborted', 'ended'));
+          if (ended) reject(error('aborted', 'ended'));
+          else if (self.error) reject(self.error);
+          else if (room.state === 'joined' && room.position) resolve(room.position);
         };
         look();
         return add('change', look);
@@ -205,27 +207,28 @@ export function follow<Topics>(
     async *[Symbol.asyncIterator]() {
       interface News {
         readonly event?: EventOf<Topics>;
-        readonly error?: RoomcastError | undefined;
+        readonly error?: RoomcastError;
       }
-      const waiting: News[] = [{ error: room.error }];
+      const waiting: News[] = [];
       let wake: (() => void) | undefined;
       const put = (news: News) => {
         if (waiting.length < MOST_WAITING) waiting.push(news);
-        else if (waiting.length === MOST_WAITING) waiting.push({ error: error('too_slow', 'too slow') });
+        else waiting[MOST_WAITING] ??= { error: error('too_slow', 'too slow') };
         wake?.();
       };
       const stops = [
-        self.onEvent((event) => put({ event })),
+        add('change', () => wake?.()),
         add('error', (error) => put({ error })),
-        add('change', () => put({})),
+        add('event', (event) => put({ event: event as EventOf<Topics> })),
       ];
       try {
         for (;;) {
           const { event, error } = waiting.shift() ?? {};
           if (event) yield event;
           else if (error) throw error;
-          else if (ended && !waiting[0]) return;
-          else if (!waiting[0])
+          else if (ended) return;
+          else if (self.error) throw self.error;
+          else
             await new Promise<void>((resolve) => {
               wake = resolve;
             });
@@ -235,7 +238,7 @@ export function follow<Topics>(
       }
     },
   };
-  if (event) self.onEvent(event);
+  if (event) add('event', event as Listener<RoomEvent>);
   followers.add(follower);
   stopSignal = onAbort(signal, unsubscribe);
   return self;

@@ -1,4 +1,4 @@
-// A pod in memory, and a clock that a test moves: for the tests of applications, and for this package's own.
+// A pod in memory: for the tests of applications, and for this package's own.
 //
 // Speaks what docs/PROTOCOL.md says, as far as the client uses it: joining, positions, recovery, retained values, publishing, history,
 // presence, signals, what was read, tokens. Keeps every event and every key of a publish; never limits a rate, and thins no signals.
@@ -18,6 +18,9 @@ import type {
 } from './index.js';
 import type { WireEvent } from './event.js';
 import { bytesOf, payload } from './message.js';
+import { platform } from './platform.js';
+
+export { settled, TestClock } from './test_clock.js';
 
 /** What a pod in memory is told when it is made. */
 export interface TestPodOptions {
@@ -25,8 +28,12 @@ export interface TestPodOptions {
   readonly retains?: (room: string) => boolean;
   /** Judges a token, and says whose it is; everything is let in unless told otherwise. */
   readonly accepts?: (token: string | undefined) => Accepted | undefined;
+  /** The room of a user's own, which each of its connections is in unasked and by which it is told what was read; none unless told otherwise. */
+  readonly ownRoom?: (user: string) => string;
   /** Rooms that may be joined; all unless told otherwise. */
   readonly allows?: (room: string) => boolean;
+  /** The most bytes of a command: a longer one ends its connection with 1009. As long as they like unless told otherwise. */
+  readonly maxMessageBytes?: number;
   /** The name of its transport; `websocket` unless told otherwise. */
   readonly name?: string;
   readonly clock?: Clock;
@@ -130,7 +137,9 @@ export class TestPod {
     later(() => {
       if (!this.isUp) return on.close(1006, 'nothing listens');
       this.#connections.add(connection);
-      this.#tell(connection, { type: 'welcome', connection: connection.name, ping_interval: 25_000 });
+      const { maxMessageBytes: max } = this.#options;
+      const limits = max === undefined ? {} : { limits: { max_message_bytes: max } };
+      this.#tell(connection, { type: 'welcome', connection: connection.name, ping_interval: 25_000, ...limits });
     });
     return {
       send: (command) => later(() => this.#take(connection, command)),
@@ -143,10 +152,21 @@ export class TestPod {
 
   #take(connection: TestConnection, command: Command): void {
     if (!this.#connections.has(connection)) return;
+    const { maxMessageBytes = Infinity } = this.#options;
+    if (new platform.TextEncoder().encode(JSON.stringify(command)).length > maxMessageBytes) {
+      this.#leave(connection);
+      return connection.on.close(1009, 'message too big');
+    }
     this.commands.push(command);
     const answer = this.#answer(connection, command);
     if (!answer) return;
     this.#tell(connection, { ...answer, ...(command.id !== undefined && { id: command.id }) });
+    const own = command.type === 'connect' && this.#ownRoom(connection.user);
+    if (own) {
+      connection.rooms.add(own);
+      const { epoch, log } = this.#room(own);
+      this.#tell(connection, { type: 'subscribed', room: own, epoch, offset: log.length, recovered: false });
+    }
     if (answer.type === 'subscribed') this.#catchUp(connection, command, answer);
   }
 
@@ -172,7 +192,8 @@ export class TestPod {
         return { type: 'unsubscribed', room: name };
       case 'subscribe': {
         if (this.#options.allows?.(name) === false) return error('forbidden', `this connection may not join ${name}`);
-        if (connection.rooms.has(name)) return error('already_subscribed', `already subscribed to ${name}`);
+        const isOwn = name === this.#ownRoom(connection.user);
+        if (connection.rooms.has(name) && !isOwn) return error('already_subscribed', `already subscribed to ${name}`);
         const { epoch, log } = this.#room(name);
         const since = fields.since as Position | undefined;
         const recovered = since?.epoch === epoch && since.offset <= log.length;
@@ -311,7 +332,14 @@ export class TestPod {
   }
 
   #tellUser(user: string, message: Message): void {
-    for (const connection of [...this.#connections]) if (connection.user === user) this.#tell(connection, message);
+    const own = this.#ownRoom(user);
+    for (const connection of [...this.#connections]) {
+      if (connection.user === user && (!own || connection.rooms.has(own))) this.#tell(connection, message);
+    }
+  }
+
+  #ownRoom(user: string | undefined): string | undefined {
+    return user === undefined ? undefined : this.#options.ownRoom?.(user);
   }
 
   #tellMembers(room: string, message: Message): void {
@@ -345,41 +373,3 @@ const memberOf = ({ name, user }: TestConnection): Member => ({
   connection: name,
   ...(user !== undefined && { user }),
 });
-
-/** Time that passes when a test says so. */
-export class TestClock implements Clock {
-  #now = 0;
-  readonly #timers = new Set<{ readonly at: number; readonly then: () => void }>();
-  /** What `random` answers. */
-  chance = 0.5;
-
-  readonly now = (): number => this.#now;
-  readonly date = (): number => 1_795_132_800_000 + this.#now;
-  readonly random = (): number => this.chance;
-
-  readonly after = (ms: number, then: () => void): (() => void) => {
-    const timer = { at: this.#now + Math.max(ms, 0), then };
-    this.#timers.add(timer);
-    return () => void this.#timers.delete(timer);
-  };
-
-  /** Lets so much time pass, a timer after the other; what they lead to is done before the next one. */
-  async advance(ms: number): Promise<void> {
-    const until = this.#now + ms;
-    await settled();
-    for (;;) {
-      const due = [...this.#timers].filter(({ at }) => at <= until).sort((one, other) => one.at - other.at)[0];
-      if (!due) break;
-      this.#timers.delete(due);
-      this.#now = Math.max(this.#now, due.at);
-      due.then();
-      await settled();
-    }
-    this.#now = until;
-  }
-}
-
-/** Resolves when everything that follows from what was done is done, as long as it needs no time. */
-export async function settled(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await Promise.resolve();
-}
