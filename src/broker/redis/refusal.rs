@@ -25,7 +25,7 @@ pub enum Trouble {
     Busy,
     /// It is part of a cluster that has lost its majority, or a master of one of its slots.
     Cluster,
-    /// The pod's user may not run a command, or use a key or a channel.
+    /// The pod's user may not run a command, or use a key or a channel; or the server has no such command, as one that is renamed.
     Rights,
 }
 
@@ -79,7 +79,9 @@ impl Trouble {
             Self::Loading => "Redis loads its data and refuses commands until it has them",
             Self::Busy => "Redis runs a script of another program and refuses commands until it is over",
             Self::Cluster => "the Redis cluster is down, or without a master for some rooms",
-            Self::Rights => "Redis forbids this pod's user something it needs: compare its ACL with docs/OPERATIONS.md",
+            Self::Rights => {
+                "Redis forbids this pod's user something it needs, or its configuration renames it: compare both with docs/OPERATIONS.md"
+            }
         }
     }
 
@@ -103,6 +105,8 @@ impl Trouble {
             // What Redis 7.0 says of a command within a script, and what later ones and Valkey do.
             _ if error.contains("The user executing the script can't") => Some(Self::Rights),
             _ if error.contains("ACL failure in script") => Some(Self::Rights),
+            // `rename-command`, or a server that offers less than Redis: by itself, and in a script of Redis 7 and 6.
+            _ if error.contains("unknown command") || error.contains("Unknown Redis command") => Some(Self::Rights),
             _ => None,
         }
     }
@@ -163,6 +167,9 @@ mod tests {
             ("ERR The user executing the script can't run this command or subcommand", Some(Trouble::Rights)),
             ("ERR ACL failure in script: User a has no permissions to run the 'xadd' command", Some(Trouble::Rights)),
             ("NOPERM this user has no permissions to run the 'evalsha' command", Some(Trouble::Rights)),
+            ("ERR unknown command 'EVALSHA', with args beginning with: '0a1b'", Some(Trouble::Rights)),
+            ("ERR Unknown Redis command called from script script: 0a1b, on @user_script:23.", Some(Trouble::Rights)),
+            ("@user_script: 23: Unknown Redis command called from Lua script", Some(Trouble::Rights)),
             ("NOREPLICAS Not enough good replicas to write.", Some(Trouble::Replicas)),
             ("WRONGTYPE Operation against a key holding the wrong kind of value", None),
             ("MOVED 1 h:2", None),

@@ -157,6 +157,17 @@ async fn a_missing_right_costs_no_event() {
     }
 }
 
+/// A server whose configuration takes a command away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_that_is_renamed_shows() {
+    let server =
+        tokio::task::block_in_place(|| Standalone::start_with(Options::default().line("rename-command XADD \"\"")));
+    let pod = Pod::ready(alone(&server)).await;
+    let refusal = pod.broker.publish(&Room::parse("r").unwrap(), publication("in vain")).await;
+    assert!(matches!(&refusal, Err(BrokerError::Unavailable(_))), "{refusal:?}");
+    until("it shows", || pod.broker.condition() == Condition::Degraded).await;
+}
+
 /// An event that is in the log was published, also if that cannot be told to pods at once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_after_the_log_has_the_event_is_no_refusal() {
