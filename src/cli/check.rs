@@ -4,24 +4,23 @@ use std::{
     collections::BTreeMap,
     io::{self, Write},
     process::ExitCode,
-    time::SystemTime,
 };
-
-use roomcast_certs::TicketKeys;
 
 use super::outcome::{print, refuse};
 use crate::{
-    archive::{Migrator, Seals},
-    auth::Authority,
     config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings, UpstreamUrl},
     dialect::Envelope,
+    pod::read_files,
 };
 
 /// Reads the configuration and prints what is wrong, or what a pod would do.
 pub(super) fn run(loader: &Loader) -> ExitCode {
     match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
-        Ok((places, config)) => match usable(&config) {
-            Ok(()) => print(&report(loader.preset(), &places, &config)),
+        Ok((places, mut config)) => match read_files(&config) {
+            Ok(warnings) => {
+                config.warnings.extend(warnings);
+                print(&report(loader.preset(), &places, &config))
+            }
             Err(error) => {
                 let _ = writeln!(io::stderr(), "{error}");
                 ExitCode::from(2)
@@ -29,17 +28,6 @@ pub(super) fn run(loader: &Loader) -> ExitCode {
         },
         Err(error) => refuse(&error),
     }
-}
-
-/// Whether the keys that the configuration names are keys.
-fn usable(config: &Config) -> Result<(), String> {
-    Authority::new(&config.tokens).map_err(|error| error.to_string())?;
-    if let Some(file) = &config.archive.key_file {
-        Seals::read(file).map_err(|error| format!("archive.key_file: {error}"))?;
-    }
-    Migrator::of(&config.archive).map_err(|error| error.to_string())?;
-    TicketKeys::start(&config.ticket_keys, SystemTime::now()).map_err(|error| format!("tls.ticket_keys: {error}"))?;
-    Ok(())
 }
 
 /// Where the keys of tokens come from.

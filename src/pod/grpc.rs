@@ -45,7 +45,7 @@ pub(super) fn serve_grpc(
 pub(super) struct GrpcTls {
     config: Arc<rustls::ServerConfig>,
     /// Its certificate, where it is not the public one.
-    own: Option<Arc<Rotation>>,
+    pub(super) own: Option<Arc<Rotation>>,
 }
 
 /// What handshakes on the gRPC listeners are made with; `None`: these listen without TLS, or there are none.

@@ -209,7 +209,14 @@ fn advertised(config: &Config, internal: Option<u16>) -> Option<String> {
     config.advertise.as_ref().zip(internal).map(|(advertise, port)| advertise.resolved(port))
 }
 
-fn upstream_settings(upstream: &config::Upstream, advertise: Option<String>) -> Result<UpstreamSettings, StartError> {
+/// What connections to the home are made with.
+///
+/// # Errors
+/// [`StartError::Home`].
+pub(super) fn upstream_settings(
+    upstream: &config::Upstream,
+    advertise: Option<String>,
+) -> Result<UpstreamSettings, StartError> {
     let config::Upstream { urls, key, ca, connect_timeout, call_timeout, calls, tail_bytes, token_bytes, peers } =
         upstream;
     let urls: Vec<String> = urls.iter().map(|url| url.as_str().to_owned()).collect();
@@ -230,6 +237,19 @@ fn upstream_settings(upstream: &config::Upstream, advertise: Option<String>) -> 
     })
 }
 
+/// What the TLS of connections to Redis is made with; `None`: they have none.
+///
+/// # Errors
+/// [`StartError::Trust`].
+pub(super) fn redis_tls(redis: &config::Redis) -> Result<Option<rustls::ClientConfig>, StartError> {
+    let ca = redis.ca.as_deref();
+    Ok(match (&redis.identity, redis.tls) {
+        (_, false) => None,
+        (None, true) => Some(trust::client_config(ca)?.0),
+        (Some((cert, key)), true) => Some(trust::client_config_with_identity(ca, cert, key)?.0),
+    })
+}
+
 fn settings(
     config: &Config,
     redis: &config::Redis,
@@ -237,12 +257,7 @@ fn settings(
     plain_messages: Option<Elsewhere>,
 ) -> Result<Settings, StartError> {
     let password = |password: &config::RedisPassword| Password::new(password.reveal());
-    let ca = redis.ca.as_deref();
-    let tls = match (&redis.identity, redis.tls) {
-        (_, false) => None,
-        (None, true) => Some(Arc::new(trust::client_config(ca)?.0)),
-        (Some((cert, key)), true) => Some(Arc::new(trust::client_config_with_identity(ca, cert, key)?.0)),
-    };
+    let tls = redis_tls(redis)?.map(Arc::new);
     let topology = match &redis.kind {
         RedisKind::Server => Topology::Standalone,
         RedisKind::Cluster => Topology::Cluster,

@@ -1,6 +1,7 @@
 //! The program from outside: what it prints, and how it exits.
 
 mod doctor;
+mod files;
 mod stats;
 mod terminal;
 mod top;
