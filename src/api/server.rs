@@ -121,9 +121,9 @@ impl Api {
                     None => self.refuse(&stream),
                 },
                 Err(error) => {
-                    tracing::debug!(%error, "accept failed on the internal listener; trying again in 100 ms");
-                    self.0.services.metrics.pressures.accept.refused(1);
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if self.0.services.metrics.accept_failed("internal", &error) {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
                 }
             }
         }

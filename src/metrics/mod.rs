@@ -53,7 +53,7 @@ pub use upstream::{UPSTREAM_DESCRIPTIONS, UpstreamMetrics};
 pub use user_places::UserPlaceMetrics;
 pub use windows::WindowMetrics;
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
@@ -213,6 +213,20 @@ pub struct Recoveries {
 }
 
 impl Metrics {
+    /// `accept` failed on a listener. Whether the process is out of files or memory, so that to try again at once is in vain.
+    pub fn accept_failed(&self, listener: &str, error: &io::Error) -> bool {
+        self.accept_errors.increment(1);
+        let of_one_client = matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        );
+        if !of_one_client {
+            tracing::debug!(listener, %error, "accept failed; trying again in 100 ms");
+            self.pressures.accept.refused(1);
+        }
+        !of_one_client
+    }
+
     /// Handles of the recorder that is current, for a pod with so many workers and these dialects.
     #[must_use]
     pub fn new(workers: usize, dialects: &[&str]) -> Self {

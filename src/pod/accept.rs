@@ -154,16 +154,6 @@ impl Entrance {
 
     /// Whether the process is out of files or memory: open connections go on, new ones wait in the kernel's queue.
     fn is_short(&self, error: &io::Error) -> bool {
-        let metrics = &self.worker.borrow().services.metrics;
-        metrics.accept_errors.increment(1);
-        let own = matches!(
-            error.kind(),
-            io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
-        );
-        if !own {
-            tracing::debug!(%error, "accept failed; trying again in 100 ms");
-            metrics.pressures.accept.refused(1);
-        }
-        !own
+        self.worker.borrow().services.metrics.accept_failed("public", error)
     }
 }

@@ -141,6 +141,7 @@ impl PodMemory for Budget {
 /// Takes edges in until the pod ends.
 pub(super) fn serve_edges(
     home: &Arc<Home>,
+    services: &Arc<Services>,
     listeners: Vec<TcpListener>,
     tls: Option<Arc<rustls::ServerConfig>>,
     mut phase: watch::Receiver<Phase>,
@@ -151,11 +152,17 @@ pub(super) fn serve_edges(
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let (home, tls, waiting) = (Arc::clone(home), tls.clone(), Arc::clone(&waiting));
+            let services = Arc::clone(services);
             tokio::spawn(async move {
                 loop {
-                    let Ok((stream, _)) = listener.accept().await else {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                        continue;
+                    let stream = match listener.accept().await {
+                        Ok((stream, _)) => stream,
+                        Err(error) => {
+                            if services.metrics.accept_failed("relay", &error) {
+                                tokio::time::sleep(Duration::from_millis(100)).await;
+                            }
+                            continue;
+                        }
                     };
                     let now = Instant::now();
                     let Some((place, over, is_for_another)) = waiting.begin(now) else {

@@ -296,9 +296,9 @@ impl Pod {
         let home = seams.home(&services, &log);
         let tree = tree(&log, home.clone());
         if let Some(home) = home {
-            let phase = watched.clone();
+            let (phase, services) = (watched.clone(), Arc::clone(&services));
             threads.push(std::thread::Builder::new().name("relay".into()).spawn(move || {
-                if let Err(error) = serve_edges(&home, edge_listeners, edge_tls, phase) {
+                if let Err(error) = serve_edges(&home, &services, edge_listeners, edge_tls, phase) {
                     tracing::error!(%error, "edges cannot be served");
                 }
             })?);

@@ -166,8 +166,9 @@ impl Grpc {
                     None => self.0.services.metrics.internal_refused.increment(1),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "accept failed on the gRPC listener; trying again in 100 ms");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    if self.0.services.metrics.accept_failed("grpc", &error) {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                    }
                 }
             }
         }
