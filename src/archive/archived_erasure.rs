@@ -103,7 +103,7 @@ impl Erasure for ArchivedErasure {
                 for ErasedEvents { room, content, offsets } in some {
                     for named in offsets.chunks(NAMED_AT_ONCE) {
                         let published = self.broker.publish(&room, erased(named, content)).await;
-                        told = told.and(published.map(|_| ()));
+                        told = told.and(published.map(|_| ()).map_err(|_| BrokerError::Unknown));
                     }
                 }
             }
