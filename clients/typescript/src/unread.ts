@@ -29,7 +29,7 @@ export interface Unread<Rooms extends object = AnyRooms> {
   readonly snapshot: UnreadSnapshot;
   /** Counts what comes to these rooms from now on, which joins them. */
   follow(...rooms: readonly RoomName<Rooms>[]): void;
-  /** The user has read up to there: without a position, all that has come to a room that is followed. */
+  /** The user has read up to there: without a position, all that has come to a room that is followed, or has when it is joined. */
   read(room: RoomName<Rooms>, position?: Position): void;
   /** Tells a listener of each change; what it answers takes the listener out again. */
   onChange(listener: (unread: Unread<Rooms>) => void): () => void;
@@ -50,7 +50,7 @@ export function unread<Rooms extends object = AnyRooms>(
   ...first: readonly RoomName<Rooms>[]
 ): Unread<Rooms> {
   const known = new Map<string, ReadRoom>();
-  const followed = new Map<string, Pick<Subscription, 'state' | 'position' | 'unsubscribe'>>();
+  const followed = new Map<string, Pick<Subscription, 'state' | 'position' | 'joined' | 'unsubscribe'>>();
   /** How far the user has read here, so that it is said again after a reconnect. */
   const read = new Map<string, Position>();
   /** The rooms in which this was not said yet. */
@@ -96,9 +96,10 @@ export function unread<Rooms extends object = AnyRooms>(
       asking = 'again';
       return;
     }
-    const joined = [...followed].filter(([room, { state }]) => state === 'joined' && !uncounted.has(room));
-    const rooms = joined.slice(0, MOST_NAMED).map(([room]) => room);
-    const isSent = client.ask({ type: 'unread', rooms }, (answer) => {
+    const rooms = [...followed].flatMap(([room, { state }]) =>
+      state === 'joined' && !uncounted.has(room) ? room : [],
+    );
+    const isSent = client.ask({ type: 'unread', rooms: rooms.slice(0, MOST_NAMED) }, (answer) => {
       const isAgain = asking === 'again';
       asking = 'no';
       // Without one it is asked for again when there is a connection again.
@@ -106,7 +107,7 @@ export function unread<Rooms extends object = AnyRooms>(
       const { type, code = '', message, room = '', rooms: told = [] } = answer;
       if (type !== 'error') {
         // A room that is being joined again is counted as before until it is.
-        for (const name of [...known.keys()])
+        for (const name of known.keys())
           if (!followed.has(name) && !told.some(({ room }) => room === name)) known.delete(name);
         for (const one of told) put(one);
         for (const name of followed.keys()) count(name);
@@ -166,8 +167,10 @@ export function unread<Rooms extends object = AnyRooms>(
   const stops = [
     client.onMessage(({ type, rooms = [] }) => {
       if (type !== 'unread') return;
-      for (const one of rooms) put(one);
-      for (const { room } of rooms) count(room);
+      for (const one of rooms) {
+        put(one);
+        count(one.room);
+      }
       changed();
       if (rooms.length >= MOST_TOLD) ask();
     }),
@@ -203,13 +206,22 @@ export function unread<Rooms extends object = AnyRooms>(
       }
     },
     read(room, position = followed.get(room)?.position) {
+      // It is known how far that is when the room is joined; where it never is, nothing of it was read.
+      if (!position)
+        return void followed
+          .get(room)
+          ?.joined()
+          .then(
+            (at) => self.read(room, at),
+            () => {},
+          );
+      const { epoch, offset } = position;
       const before = read.get(room);
-      if (!position || (before?.epoch === position.epoch && before.offset >= position.offset)) return;
+      if (before?.epoch === epoch && before.offset >= offset) return;
       read.set(room, position);
       due.add(room);
-      const { epoch, offset } = position;
-      const one = known.get(room);
-      if (one?.epoch === epoch) {
+      const one = known.get(room) ?? { room, epoch, offset, end: offset };
+      if (one.epoch === epoch) {
         put({ ...one, offset });
         changed();
       }

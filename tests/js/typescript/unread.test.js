@@ -78,6 +78,41 @@ test('what comes is counted, and what is read on one device is read on all', asy
   assert.deepEqual(phone.rooms, []);
 });
 
+test('what is read before its room is joined, or before it is known what is unread, is read', async () => {
+  const { clock, pod, connect, reported } = world();
+  for (const n of [1, 2, 3]) for (const room of ['a', 'b', 'late']) pod.publish(room, 't', n);
+  const { epoch } = pod.publish('b', 't', 4);
+  // Without a personal room nothing says what the server has taken in.
+  pod.tamper = (message) => {
+    const isHeld = message.type === 'subscribed' && message.room === 'late';
+    return isHeld || (message.type === 'unread' && message.id === undefined) ? undefined : message;
+  };
+  const own = unread(connect('ann'), 'a', 'b', 'late', 'closed');
+  own.read('a');
+  own.read('a');
+  own.read('late');
+  own.read('closed');
+  own.read('not followed');
+  own.read('b', { epoch, offset: 3 });
+  await clock.advance(2_000);
+  const acked = () => sentTo(pod, 'ack').map(({ room, offset }) => `${room} ${offset}`);
+  assert.deepEqual(acked().toSorted(), ['a 3', 'b 3']);
+  assert.deepEqual(counts(own), { a: 0, b: 1, total: 1 });
+  pod.publish('a', 't', 4);
+  assert.equal(counts(own).a, 1, 'what comes later is not');
+  pod.tamper = undefined;
+  pod.cut();
+  await clock.advance(5_000);
+  assert.ok(acked().includes('late 3'), `${acked()}`);
+  assert.deepEqual(counts(own), { a: 1, b: 1, late: 0, total: 2 });
+  assert.ok(!acked().some((one) => /closed|not/.test(one)));
+  assert.deepEqual(
+    reported.map(({ code, room }) => [code, room]),
+    [['forbidden', 'closed']],
+  );
+  own.close();
+});
+
 test('however often it is read, twice a second is said: the newest', async () => {
   const { clock, pod, connect } = world();
   const own = unread(connect('ann'), 'a');
