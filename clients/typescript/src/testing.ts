@@ -1,10 +1,10 @@
 // A pod in memory: for the tests of applications, and for this package's own.
 //
-// Speaks what docs/PROTOCOL.md says, as far as the client uses it: joining, positions, recovery, retained values, publishing, history,
-// presence, signals, what was read, tokens. Keeps every event and every key of a publish; never limits a rate, and thins no signals.
+// Speaks what docs/PROTOCOL.md says, as far as the client uses it: joining, positions, recovery, retained values, publishing, deleting, history,
+// presence, signals, what was read, a user's own status, calls, tokens. Keeps every event and every key of a publish; never limits a rate, and
+// thins no signals.
 
 import type {
-  Clock,
   Command,
   Dialing,
   Link,
@@ -18,38 +18,18 @@ import type {
 } from './index.js';
 import type { WireEvent } from './event.js';
 import { bytesOf, payload } from './message.js';
+import { newestOf, pastOf, remove } from './test_log.js';
+import type { Accepted, TestPodOptions } from './test_options.js';
 import { platform } from './platform.js';
 
 export { settled, TestClock } from './test_clock.js';
-
-/** What a pod in memory is told when it is made. */
-export interface TestPodOptions {
-  /** Rooms that keep the newest value of each key; none unless told otherwise. */
-  readonly retains?: (room: string) => boolean;
-  /** Judges a token, and says whose it is; everything is let in unless told otherwise. */
-  readonly accepts?: (token: string | undefined) => Accepted | undefined;
-  /** The room of a user's own, which each of its connections is in unasked and by which it is told what was read; none unless told otherwise. */
-  readonly ownRoom?: (user: string) => string;
-  /** Rooms that may be joined; all unless told otherwise. */
-  readonly allows?: (room: string) => boolean;
-  /** The most bytes of a command: a longer one ends its connection with 1009. As long as they like unless told otherwise. */
-  readonly maxMessageBytes?: number;
-  /** The name of its transport; `websocket` unless told otherwise. */
-  readonly name?: string;
-  readonly clock?: Clock;
-}
-
-/** What a token is good for. */
-export interface Accepted {
-  readonly expiresAt?: number;
-  readonly user?: string;
-}
+export type { Accepted, TestPodOptions } from './test_options.js';
 
 interface TestRoom {
   epoch: string;
   log: WireEvent[];
-  /** Where events are that were published with a key. */
-  keys: Map<string, Position>;
+  /** Where events are that were published with a key, and what they were. */
+  keys: Map<string, Position & { readonly text: string }>;
   /** How far each user has read. */
   read: Map<string, number>;
   /** Ends each signal that is shown, by its sender and topic. */
@@ -63,6 +43,8 @@ interface TestConnection {
   token: string | undefined;
   user: string | undefined;
 }
+
+const STATUSES = ['online', 'away', 'busy', 'offline'];
 
 /** A pod in memory. Its `transport` is for a client's `transports`. */
 export class TestPod {
@@ -158,6 +140,7 @@ export class TestPod {
       return connection.on.close(1009, 'message too big');
     }
     this.commands.push(command);
+    if (command.type === 'rpc') return void this.#call(connection, command);
     const answer = this.#answer(connection, command);
     if (!answer) return;
     this.#tell(connection, { ...answer, ...(command.id !== undefined && { id: command.id }) });
@@ -205,7 +188,10 @@ export class TestPod {
         } & { data?: unknown };
         const { keys } = this.#room(name);
         const known = keys.get(String(idempotency_key));
-        if (known) return { type: 'published', ...known };
+        const text = JSON.stringify([topic, data, data64, key, event_id]);
+        if (known && known.text !== text)
+          return { type: 'error', code: 'conflict', message: 'the key belongs to another event' };
+        if (known) return { type: 'published', epoch: known.epoch, offset: known.offset };
         const bytes = data64 === undefined ? data : bytesOf(data64);
         const { user } = connection;
         const more = {
@@ -214,7 +200,7 @@ export class TestPod {
           ...(event_id !== undefined && { id: event_id }),
         };
         const position = this.publish(name, String(topic), bytes, more);
-        if (idempotency_key !== undefined) keys.set(idempotency_key, position);
+        if (idempotency_key !== undefined) keys.set(idempotency_key, { ...position, text });
         return { type: 'published', ...position };
       }
       case 'signal': {
@@ -236,11 +222,24 @@ export class TestPod {
         return { type: 'unread', rooms: [...all].map((room) => this.#unread(user, room)) };
       }
       case 'history': {
-        const { epoch, log } = this.#room(name);
-        const after = (fields.since as Position | undefined)?.offset ?? 0;
-        const events = log.slice(after, after + Number(fields.limit ?? 1_000));
-        const offset = after + events.length;
-        return { type: 'history', room: name, epoch, after, offset, complete: offset === log.length, events };
+        const { since, limit } = fields as { since?: Position; limit?: number };
+        return { type: 'history', room: name, ...pastOf(this.#room(name), since, limit) };
+      }
+      case 'delete': {
+        const { user } = connection;
+        const told = remove(this.#room(name), fields as Partial<Position>, user);
+        if (typeof told === 'string') return error(told, 'no event that this connection may delete');
+        if (told) this.publish(name, '$deleted', told.data, user === undefined ? {} : { user });
+        return { type: 'done' };
+      }
+      case 'status': {
+        const { user } = connection;
+        const { status, hidden } = fields as { status?: string; hidden?: boolean };
+        if (user === undefined) return { type: 'error', code: 'unauthorized', message: 'only users have a status' };
+        if (hidden === undefined && !STATUSES.includes(String(status)))
+          return { type: 'error', code: 'bad_request', message: `there is no status "${status}"` };
+        if (status !== undefined) this.publish(`presence:${user}`, 'presence', { user, status });
+        return { type: 'done' };
       }
       case 'presence': {
         const members = this.#members(name);
@@ -262,10 +261,24 @@ export class TestPod {
       if (events.length === 0) return;
       this.#tell(connection, { type: 'events', room, epoch, after: offset, offset: log.length, events });
     } else if (this.#options.retains?.(room)) {
-      const newest = new Map(log.map((event) => [event.key, event]));
-      const events = [...newest.values()];
+      const events = newestOf(this.#room(room));
       if (events.length > 0) this.#tell(connection, { type: 'events', room, epoch, retained: true, events });
     }
+  }
+
+  /** Hands a call to the application's server, and its answer back. */
+  async #call(connection: TestConnection, { id, method, data, data64 }: Command): Promise<void> {
+    const { calls } = this.#options;
+    const said = data64 === undefined ? data : bytesOf(String(data64));
+    let answer: Message = { type: 'error', code: 'not_available', message: 'no backend takes calls here' };
+    try {
+      const result = calls && (await calls(String(method), said, connection.user));
+      if (calls) answer = { type: 'result', ...(result !== undefined && payload(result)) };
+    } catch (error) {
+      const { code = 'failed', message } = error as { code?: string; message?: string };
+      answer = { type: 'error', code, message: message ?? String(error) };
+    }
+    if (this.#connections.has(connection)) this.#tell(connection, { ...answer, id });
   }
 
   /** Shows a signal to all but its sender, until it ends. */
