@@ -80,7 +80,7 @@ pub use look_up::{LookUpTemplate, TokenLookUp};
 pub use machine::Machine;
 pub use memory_ceiling::{CgroupVersion, MemoryCeiling, MemorySource};
 pub use network::Network;
-pub use network::counted;
+pub use network::{counted, counted_by};
 pub(crate) use origins::OriginKind;
 pub use origins::{OriginPattern, Origins};
 pub use policies::{Policies, RoomPattern, Rule};

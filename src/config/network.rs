@@ -87,6 +87,15 @@ pub fn counted(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The network by which limits count an address, as an operator writes it: `192.0.2.1`, `2001:db8::/64`.
+#[must_use]
+pub fn counted_by(address: IpAddr) -> impl fmt::Display {
+    fmt::from_fn(move |f| match counted(address) {
+        IpAddr::V4(address) => write!(f, "{address}"),
+        IpAddr::V6(address) => write!(f, "{address}/64"),
+    })
+}
+
 /// [`Network`] as a value of a key.
 pub(crate) struct NetworkKind;
 
@@ -154,5 +163,7 @@ mod tests {
         {
             assert_eq!(counted(address.parse().unwrap()), expected.parse::<IpAddr>().unwrap());
         }
+        let written = |address: &str| counted_by(address.parse().unwrap()).to_string();
+        assert_eq!([written("::ffff:192.0.2.1"), written("2001:db8:1:2:3::6")], ["192.0.2.1", "2001:db8:1:2::/64"]);
     }
 }

@@ -78,6 +78,8 @@ pub(super) fn requests(stage: &'static str) -> Upgrades {
         token: handshake(stage, "token"),
         hook: handshake(stage, "hook"),
         full: handshake(stage, "full"),
+        address: handshake(stage, "address"),
+        draining: handshake(stage, "draining"),
     }
 }
 
@@ -141,6 +143,10 @@ pub struct Upgrades {
     pub token: Counter,
     /// The backend did not allow it.
     pub hook: Counter,
-    /// No room for one more.
+    /// The pod has no room for one more.
     pub full: Counter,
+    /// Its address has as many as it may.
+    pub address: Counter,
+    /// The pod goes away.
+    pub draining: Counter,
 }

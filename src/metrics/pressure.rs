@@ -2,7 +2,10 @@
 //!
 //! Never decides. Always holds: however many are refused, the log gets two lines.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use metrics::{Counter, Gauge, counter, gauge};
 
@@ -72,13 +75,23 @@ impl Pressure {
 
     /// It refused `times` clients.
     pub fn refused(&self, times: u64) {
-        if times == 0 {
-            return;
-        }
-        self.refused.increment(times);
-        if self.count.fetch_add(times, Relaxed) == 0 {
+        if times > 0 && self.begins(times) {
             tracing::warn!(limit = self.name, "{}", self.says);
         }
+    }
+
+    /// It refused a client of `address`: the line with which it begins names the first one.
+    pub fn refused_one(&self, address: &dyn fmt::Display) {
+        if self.begins(1) {
+            tracing::warn!(limit = self.name, %address, "{}", self.says);
+        }
+        tracing::debug!(limit = self.name, %address, "a client was refused");
+    }
+
+    /// Counts `times` refusals; whether they are the first.
+    fn begins(&self, times: u64) -> bool {
+        self.refused.increment(times);
+        self.count.fetch_add(times, Relaxed) == 0
     }
 
     /// Whether it refused lately.
@@ -155,7 +168,8 @@ impl Default for Pressures {
             ),
             addresses: Pressure::new(
                 "addresses",
-                "a client address does more than it may, or may not come: see `[addresses]` in the configuration",
+                "a client address does more than it may, or may not come, or all together come too fast: see `[addresses]` in \
+                 the configuration",
             ),
             unused_sessions: Pressure::new(
                 "unused_sessions",
@@ -203,6 +217,7 @@ impl Pressures {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -225,5 +240,20 @@ mod tests {
         }
         pressures.tick();
         assert!(!files.bites() && !pressures.waiting.bites());
+    }
+
+    #[test]
+    fn the_line_names_the_address_that_was_refused_first_and_no_other() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (log, pressures) = (file.reopen().unwrap(), Pressures::default());
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(std::sync::Arc::new(log)).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for address in ["192.0.2.1", "2001:db8::/64"] {
+                pressures.addresses.refused_one(&address);
+            }
+        });
+        let said = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(said.contains("limit=\"addresses\" address=192.0.2.1"), "{said}");
     }
 }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode, header};
 
 use super::refusal::{Refused, come_back, refused};
 use crate::{
-    config::{AddressHeader, AddressSettings},
+    config::{AddressHeader, AddressSettings, counted_by},
     hub::Services,
 };
 
@@ -92,7 +92,7 @@ pub(super) fn request_of(
     let config = services.config.load();
     let client = client_of(headers, peer, &config.addresses);
     let refuse = |refusal| {
-        services.metrics.pressures.addresses.refused(1);
+        services.metrics.pressures.addresses.refused_one(&counted_by(client.ip()));
         Err(refusal)
     };
     if !config.addresses.trusts(client.ip()) && !config.addresses.may_come(client.ip()) {

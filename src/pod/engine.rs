@@ -174,10 +174,8 @@ fn asks<'a>(
 }
 
 fn seat(services: &Arc<Services>, from: Option<SocketAddr>) -> Result<Seat, Refused> {
-    Seat::take(services, from.map(|from| from.ip())).map_err(|full| {
-        services.metrics.handshakes.upgrades.full.increment(1);
-        come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))
-    })
+    Seat::take(services, from.map(|from| from.ip()), &services.metrics.handshakes.upgrades)
+        .map_err(|full| come_back(Box::new(plain_answer(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))))
 }
 
 fn payload(body: Bytes) -> Response<Full<Bytes>> {

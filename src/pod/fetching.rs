@@ -183,10 +183,8 @@ async fn connect<T>(
         by_code(code, &message)
     })?;
     let grant = principal.grant;
-    let seat = Seat::take(&services, from.address.map(|from| from.ip())).map_err(|full| {
-        counted.full.increment(1);
-        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
-    })?;
+    let seat = Seat::take(&services, from.address.map(|from| from.ip()), counted)
+        .map_err(|full| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))?;
     counted.accepted.increment(1);
     let format = WireFormat { dialect: fallback.dialect(), spelling: 0, framing: fallback.framing() };
     let transport = ClientTransport::Mailbox(Box::new(fallback.mailbox(from)));

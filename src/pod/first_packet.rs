@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::hub::Services;
+use crate::{config::counted_by, hub::Services};
 
 /// So many handshakes may be under way, however few connections a pod may have.
 const FEWEST_HANDSHAKES: usize = 256;
@@ -29,7 +29,7 @@ pub(super) fn judge(services: &Services, address: IpAddr, proved: bool, underway
         return FirstPacket::Refuse;
     }
     if !config.addresses.may_come(address) && !config.addresses.trusts(address) {
-        pressures.addresses.refused(1);
+        pressures.addresses.refused_one(&counted_by(address));
         return FirstPacket::Refuse;
     }
     if services.memory.is_full() {
@@ -47,7 +47,7 @@ pub(super) fn judge(services: &Services, address: IpAddr, proved: bool, underway
         (true, _) => FirstPacket::Welcome,
         (false, false) => FirstPacket::Retry,
         (false, true) => {
-            pressures.addresses.refused(1);
+            pressures.addresses.refused_one(&counted_by(address));
             FirstPacket::Refuse
         }
     }

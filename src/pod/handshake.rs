@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     compat::Routes,
-    config::RecordLayer,
+    config::{RecordLayer, counted_by},
     hub::{Services, Worker},
     transport::{
         head::{Head, HeadError},
@@ -92,7 +92,7 @@ impl Arrival {
                 }
             }
             if client != peer && !services.addresses.may_shake_hands(client.ip(), addresses) {
-                services.metrics.pressures.addresses.refused(1);
+                services.metrics.pressures.addresses.refused_one(&counted_by(client.ip()));
                 return None;
             }
         }

@@ -85,10 +85,8 @@ async fn read<T>(
         return Err(refused(StatusCode::FORBIDDEN, &format!("this connection may not join {}", asked.room)));
     }
     let address = from.address.map(|from| from.ip());
-    let _seat = Seat::take(&services, address).map_err(|full| {
-        counted.full.increment(1);
-        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
-    })?;
+    let _seat = Seat::take(&services, address, counted)
+        .map_err(|full| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))?;
     let principal = Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(dialect) };
     let sender = Sender::of(principal.grant.user(), address);
     if !services.senders.may_read(sender, &limits, millis(services.began.elapsed())) {

@@ -124,10 +124,8 @@ pub(super) async fn admit<T>(
         counted.token.increment(1);
         refused(StatusCode::UNAUTHORIZED, "a token is required here, and the request has none")
     })?;
-    let seat = Seat::take(&services, from.address.map(|from| from.ip())).map_err(|full| {
-        counted.full.increment(1);
-        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
-    })?;
+    let seat = Seat::take(&services, from.address.map(|from| from.ip()), counted)
+        .map_err(|full| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))?;
     Ok((Principal { connection: None, grant, transport: TRANSPORT, dialect: Arc::clone(dialect) }, seat))
 }
 

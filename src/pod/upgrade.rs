@@ -50,10 +50,8 @@ pub async fn upgrade<T>(
     let (dialect, transport) = (services.dialects.name(format.dialect), "websocket");
     let asks = Asks { from, transport, dialect, takes_tokens, later: false };
     let Admitted { grant, client_request } = authorize(worker, request, asks, upgrades).await?;
-    let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
-        upgrades.full.increment(1);
-        come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()))
-    })?;
+    let seat = Seat::take(&services, from.map(|from| from.ip()), upgrades)
+        .map_err(|full| come_back(refused(StatusCode::SERVICE_UNAVAILABLE, &full.to_string())))?;
     upgrades.accepted.increment(1);
     let target = request.uri().clone();
     Ok(Admission {

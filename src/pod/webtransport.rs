@@ -28,6 +28,7 @@ use tokio::{
 };
 
 use crate::{
+    config::counted_by,
     hub::{AcceptedConnection, CapacityError, ClientTransport, Deadline, Seat, Services, Streams, Worker, millis},
     model::{Disconnect, ErrorCode},
     protocol::{DialectId, Framing, WireFormat},
@@ -292,7 +293,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         return Err(SessionRefusal::Status(StatusCode::NOT_FOUND));
     }
     if !config.addresses.may_come(request.address().ip()) {
-        services.metrics.pressures.addresses.refused(1);
+        services.metrics.pressures.addresses.refused_one(&counted_by(request.address().ip()));
         return Err(SessionRefusal::Status(StatusCode::FORBIDDEN));
     }
     // A foreign page is told nothing.
@@ -321,8 +322,7 @@ async fn judge(worker: &Rc<RefCell<Worker>>, request: &Request) -> Result<Accept
         })
     })?;
     let Admitted { grant, client_request } = admitted;
-    let seat = Seat::take(&services, from.map(|from| from.ip())).map_err(|full| {
-        upgrades.full.increment(1);
+    let seat = Seat::take(&services, from.map(|from| from.ip()), upgrades).map_err(|full| {
         SessionRefusal::Close(match full {
             CapacityError::Draining => Disconnect::Restart,
             CapacityError::Connections { .. }

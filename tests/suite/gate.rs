@@ -70,6 +70,48 @@ async fn a_full_pod_says_503_and_when_to_come_back() {
     pod.stop();
 }
 
+/// What makes the alert about full pods fire must not be what one client address does.
+#[tokio::test]
+async fn a_refusal_counts_by_its_reason_whatever_the_client_speaks() {
+    let pod = pod(|settings| {
+        settings.addresses.max_connections = Some(1);
+        settings.socketio.enabled = true;
+    });
+    let address = pod.addresses().plain[0];
+    let _only = Client::connect(address).await;
+    let send =
+        "POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]";
+    let asked = [
+        ("upgrade", upgrade("/ws", "")),
+        ("upgrade", upgrade("/socket.io/?EIO=4&transport=websocket", "")),
+        ("poll", b"GET /poll?room=a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("sse", b"GET /events?room=a HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec()),
+        ("send", send.as_bytes().to_vec()),
+    ];
+    let counted = async |stage: &str, result: &str| {
+        let name = format!("roomcast_handshakes_total{{stage=\"{stage}\",result=\"{result}\"}} ");
+        let metrics = get(&pod, "/metrics").await.1;
+        metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse::<u64>().ok()).unwrap_or_default()
+    };
+    for (stage, request) in &asked {
+        let before = counted(stage, "address").await;
+        let answer = talk(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("address is full"), "{stage}: {answer}");
+        assert_eq!((counted(stage, "address").await, counted(stage, "full").await), (before + 1, 0), "{stage}");
+    }
+    // Another address, which has none yet.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let mut kept = socket.connect(address).await.unwrap();
+    pod.services().gate.drain();
+    kept.write_all(&upgrade("/ws", "")).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(SOON, kept.read_exact(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 503");
+    assert_eq!((counted("upgrade", "draining").await, counted("upgrade", "full").await), (1, 0));
+    pod.stop();
+}
+
 #[tokio::test]
 async fn a_pod_whose_process_is_short_of_memory_takes_no_client_in() {
     // This process uses more than that, whatever its queues hold.

@@ -5,8 +5,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::hub::{
-    access::client_addresses::AddressFullError, connection::budget::Budget, worker::process_memory::ProcessMemory,
+use metrics::Counter;
+
+use crate::{
+    hub::{
+        access::client_addresses::AddressFullError, connection::budget::Budget, worker::process_memory::ProcessMemory,
+    },
+    metrics::Upgrades,
 };
 
 /// Whether and how many connections are taken in.
@@ -48,6 +53,17 @@ pub enum CapacityError {
         /// What it may use in all.
         ceiling: usize,
     },
+}
+
+impl CapacityError {
+    /// What counts it: an address above its own limit says nothing of how full the pod is, and a pod that goes away is not full either.
+    pub(super) fn counter(self, counted: &Upgrades) -> &Counter {
+        match self {
+            Self::Draining => &counted.draining,
+            Self::Address(_) => &counted.address,
+            Self::Connections { .. } | Self::Memory { .. } | Self::Process { .. } => &counted.full,
+        }
+    }
 }
 
 impl Gate {

@@ -4,9 +4,13 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::hub::{
-    access::client_addresses::{ClientAddresses, CountedConnection},
-    worker::{capacity::CapacityError, clock::millis, services::Services},
+use crate::{
+    config::counted_by,
+    hub::{
+        access::client_addresses::{ClientAddresses, CountedConnection},
+        worker::{capacity::CapacityError, clock::millis, services::Services},
+    },
+    metrics::Upgrades,
 };
 
 /// A connection's place among those that the pod may have; given back when it is dropped.
@@ -17,15 +21,19 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Lets one more connection in.
+    /// Lets one more connection in. A refusal counts among those that `counted` counts, by its reason.
     ///
     /// # Errors
     /// [`CapacityError`]: why not.
-    pub fn take(services: &Arc<Services>, address: Option<IpAddr>) -> Result<Self, CapacityError> {
+    pub fn take(services: &Arc<Services>, address: Option<IpAddr>, counted: &Upgrades) -> Result<Self, CapacityError> {
+        Self::find(services, address).inspect_err(|error| error.counter(counted).increment(1))
+    }
+
+    fn find(services: &Arc<Services>, address: Option<IpAddr>) -> Result<Self, CapacityError> {
         let config = services.config.load();
         let of_address = match address {
             Some(address) => ClientAddresses::connect(&services.addresses, address, &config.addresses)
-                .inspect_err(|_| services.metrics.pressures.addresses.refused(1))?,
+                .inspect_err(|_| services.metrics.pressures.addresses.refused_one(&counted_by(address)))?,
             None => None,
         };
         let entered = services.gate.enter(

@@ -12,6 +12,7 @@ use super::{
     visits::Visits,
 };
 use crate::{
+    config::counted_by,
     hub::Services,
     session::UnusedSessions,
     transport::places::{SocketPlace, SocketPlaces},
@@ -60,7 +61,7 @@ impl Lobby {
         // One address' excess takes nothing from the others.
         if !addresses.may_shake_hands(peer.ip(), &config.addresses) || !addresses.pod_may_shake_hands(&config.addresses)
         {
-            pressures.addresses.refused(1);
+            pressures.addresses.refused_one(&counted_by(peer.ip()));
             return None;
         }
         let mut visits = self.visits.borrow_mut();

@@ -94,6 +94,10 @@ async fn an_address_has_so_many_sessions_and_another_has_its_own() {
     let (_endpoint, session) = ask(address, "/wt", &[], |_| {}).await.expect("it is accepted to be told");
     assert_eq!(code(&timeout(SOON, session.closed()).await.unwrap()), Some(1013));
     assert_eq!(refused_by_address(&pod).await, 1);
+    let of_upgrades = async |result| {
+        metric(&pod, &format!("roomcast_handshakes_total{{stage=\"upgrade\",result=\"{result}\"}}")).await
+    };
+    assert_eq!((of_upgrades("address").await, of_upgrades("full").await), (1, 0));
     let (endpoint, connection) = connect(&pod, ELSEWHERE).await.unwrap();
     let url = url::Url::parse(&format!("https://127.0.0.1:{}/wt", address.port())).unwrap();
     let request = ConnectRequest::new(url).with_protocol(SUBPROTOCOL);
