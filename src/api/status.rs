@@ -203,7 +203,8 @@ fn read(
     let workers = samples.each("roomcast_worker_connections", ["worker"]);
     let workers = workers.map(|([worker], value)| (worker.parse::<usize>().unwrap_or_default(), whole(value)));
     let workers: BTreeMap<usize, u64> = workers.collect();
-    let expires = samples.sum("roomcast_certificate_expires_seconds", &[]);
+    let certificate = ["roomcast_certificate_expires_seconds", "roomcast_certificate_age_seconds"];
+    let [expires, age] = certificate.map(|name| samples.sum(name, &[]));
     PodStatus {
         pod: services.control.pod().to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -236,12 +237,13 @@ fn read(
             .into(),
         redis,
         tree,
+        failing_hooks: services.hooks.as_ref().map(|hooks| hooks.failing().into_iter().map(str::to_owned).collect()),
         drain: DrainStatus {
             draining_ms: None,
             delay_ms: millis(config.drain.delay),
             window_ms: millis(config.drain.window),
         },
-        certificate_expires_s: (expires > 0.0).then_some(expires),
+        certificate_expires_s: (expires != 0.0 || age > 0.0).then_some(expires),
         every_ms: millis(EVERY),
         moments: Vec::new(),
     }

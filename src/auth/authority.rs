@@ -162,6 +162,12 @@ impl Authority {
     /// # Errors
     /// [`KeyError`]: the keys and rules before stay in use. When the files become good, [`Authority::run`] sees it.
     pub fn reload(&self, settings: &TokenSettings) -> Result<(), KeyError> {
+        let outcome = self.take_over(settings);
+        self.metrics.keys_broken.set(f64::from(u8::from(outcome.is_err())));
+        outcome
+    }
+
+    fn take_over(&self, settings: &TokenSettings) -> Result<(), KeyError> {
         let files = Files::read(settings);
         let newest = Wanted { settings: settings.clone(), seen: files.digest() };
         let has_changed = {

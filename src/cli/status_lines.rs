@@ -91,13 +91,19 @@ pub(super) fn status_lines(status: &PodStatus) -> Vec<StatusLine> {
     if let Some(tree) = &status.tree {
         tree_lines(tree, &mut line);
     }
+    match status.failing_hooks.as_deref() {
+        None => {}
+        Some([]) => line("hooks", "the backend answers".to_owned(), Tone::Good),
+        Some(failing) => line("hooks", format!("the backend does not answer: {}", failing.join(", ")), Tone::Bad),
+    }
     if let Some(going) = status.drain.draining_ms {
         line("drain", format!("for {}", clock(going)), Tone::Caution);
     }
     if let Some(left) = status.certificate_expires_s {
         let days = (left / 86_400.0).floor();
         let tone = if days <= 3.0 { Tone::Bad } else { caution(days <= 14.0) };
-        line("certificate", format!("{days:.0} days left"), tone);
+        let text = if left < 0.0 { "expired: clients refuse it".to_owned() } else { format!("{days:.0} days left") };
+        line("certificate", text, tone);
     }
     lines
 }
@@ -184,6 +190,12 @@ mod tests {
             status.certificate_expires_s = Some(days * 86_400.0);
             assert_eq!(tone_of(&status, "certificate"), tone, "{days}");
         }
+        status.failing_hooks = Some(Vec::new());
+        assert_eq!(tone_of(&status, "hooks"), Tone::Good);
+        status.failing_hooks = Some(vec!["connect".to_owned()]);
+        assert_eq!(tone_of(&status, "hooks"), Tone::Bad);
+        status.failing_hooks = None;
+        assert!(status_lines(&status).iter().any(|line| line.text == "expired: clients refuse it"));
         status.limits = vec![LimitStatus { name: "files".to_owned(), refused: 1, ..LimitStatus::default() }];
         assert_eq!(tone_of(&status, "limits"), Tone::Plain);
         status.limits[0].bites = true;

@@ -20,6 +20,11 @@ impl FailureSpell {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(now).is_none()
     }
 
+    /// Whether there is such a time now.
+    pub(super) fn lasts(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// It did not. Whether the time ends.
     pub(super) fn succeeds(&self, now: Instant) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -38,7 +43,8 @@ mod tests {
         assert!(!spell.succeeds(began));
         let lines = (0..10_000).filter(|ms| spell.fails(after(*ms)) || spell.succeeds(after(*ms))).count();
         assert_eq!(lines, 1);
-        assert!(!spell.succeeds(after(19_998)) && spell.succeeds(after(19_999)) && !spell.succeeds(after(99_999)));
+        assert!(!spell.succeeds(after(19_998)) && spell.lasts());
+        assert!(spell.succeeds(after(19_999)) && !spell.lasts() && !spell.succeeds(after(99_999)));
         assert!(spell.fails(after(100_000)));
     }
 }

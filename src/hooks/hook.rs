@@ -160,6 +160,11 @@ impl<A: Allowed> Hook<A> {
         })
     }
 
+    /// Its name, while the backend does not answer it: from the first failure on until it answers again and nothing has failed for a while.
+    pub(super) fn failing(&self) -> Option<&'static str> {
+        self.failing.lasts().then_some(self.name)
+    }
+
     /// A call that was refused before it was made: as many as may be are under way already.
     pub fn refused(&self) {
         self.counts.full.increment(1);

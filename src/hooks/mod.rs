@@ -95,6 +95,19 @@ impl Hooks {
         &self.backend.settings
     }
 
+    /// The hooks that the backend does not answer now, as far as they were asked.
+    #[must_use]
+    pub fn failing(&self) -> Vec<&'static str> {
+        let Self { connect, subscribe, publish, rpc, .. } = self;
+        let failing = [
+            connect.as_ref().and_then(|hook| hook.failing()),
+            subscribe.as_ref().and_then(|hook| hook.failing()),
+            publish.as_ref().and_then(|hook| hook.failing()),
+            rpc.as_ref().and_then(|hook| hook.failing()),
+        ];
+        failing.into_iter().flatten().collect()
+    }
+
     /// Makes the calls, on the runtime that polls it. Never ends. After it is dropped, no call is made.
     pub async fn run(&self) {
         let mut waiting = self.waiting.lock().await;

@@ -90,7 +90,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ("roomcast_grpc_calls_total", "Calls over gRPC by method and result."),
     (
         "roomcast_handshakes_total",
-        "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll, sse, send or ask) and result.",
+        "Handshakes by stage (accept, proxy, tls, head, quic, then upgrade, poll, sse, send or ask) and result; of a refusal by capacity full (the pod), address (a client address) or draining.",
     ),
     (
         "roomcast_quic_strays_total",
@@ -125,7 +125,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_internal_refused_total",
         "Connections to the internal listener that were refused, because there were as many as may be.",
     ),
-    ("roomcast_certificate_expires_seconds", "Seconds until the certificate expires."),
+    (
+        "roomcast_certificate_expires_seconds",
+        "Seconds until the certificate expires, below 0 once it has; 0, as its age, where there is none.",
+    ),
     ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
     (
         "roomcast_certificate_broken",
@@ -134,6 +137,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     (
         "roomcast_ticket_keys_broken",
         "1 while the files of `tls.ticket_keys` are unusable and the keys before them stay in use.",
+    ),
+    (
+        "roomcast_token_keys_broken",
+        "1 while the files of `tokens.public_keys` or `tokens.jwks_file` are unusable and the keys before them stay in use.",
     ),
     ("roomcast_tokens_total", "Clients' tokens by result: accepted, expired, refused, outage."),
     (

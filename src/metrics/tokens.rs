@@ -19,6 +19,8 @@ pub struct TokenMetrics {
     pub jwks_age: Gauge,
     /// Fetches of the key set that failed.
     pub jwks_failures: Counter,
+    /// 1 while the files of keys, or what the configuration says of keys, are unusable.
+    pub keys_broken: Gauge,
 }
 
 impl TokenMetrics {
@@ -34,6 +36,7 @@ impl TokenMetrics {
             faulty_objects: counter(),
             jwks_age: Gauge::noop(),
             jwks_failures: counter(),
+            keys_broken: Gauge::noop(),
         }
     }
 }
@@ -49,6 +52,7 @@ impl Default for TokenMetrics {
             faulty_objects: counter!("roomcast_token_faulty_objects_total"),
             jwks_age: gauge!("roomcast_jwks_age_seconds"),
             jwks_failures: counter!("roomcast_jwks_failures_total"),
+            keys_broken: gauge!("roomcast_token_keys_broken"),
         }
     }
 }

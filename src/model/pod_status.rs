@@ -45,9 +45,11 @@ pub struct PodStatus {
     pub redis: Option<RedisStatus>,
     /// Its home and its edges; `None`: it has neither.
     pub tree: Option<super::TreeStatus>,
+    /// The hooks that the backend does not answer now; `None`: none is asked.
+    pub failing_hooks: Option<Vec<String>>,
     /// How it goes away.
     pub drain: DrainStatus,
-    /// Seconds until the certificate expires; `None`: there is none.
+    /// Seconds until the certificate expires, below 0 once it has; `None`: there is none.
     pub certificate_expires_s: Option<f64>,
     /// The time between two of the moments.
     pub every_ms: u64,

@@ -73,6 +73,9 @@ impl Background {
                 let mut seconds = 0_u64;
                 // Before the first call is answered.
                 show_limits(&services);
+                if let Some(certificate) = &certificate {
+                    show_certificate(&services, certificate);
+                }
                 api.look();
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -80,15 +83,10 @@ impl Background {
                     log.tick();
                     exposition.upkeep();
                     show_limits(&services);
-                    api.look();
                     if let Some(certificate) = &certificate {
-                        let now = SystemTime::now();
-                        let left = certificate.not_after().duration_since(now).unwrap_or_default();
-                        services.metrics.certificate_expires.set(left.as_secs_f64());
-                        let age = now.duration_since(certificate.not_before()).unwrap_or_default();
-                        services.metrics.certificate_age.set(age.as_secs_f64());
-                        services.metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
+                        show_certificate(&services, certificate);
                     }
+                    api.look();
                     if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
                         && let Some(certificate) = &certificate
                     {
@@ -138,6 +136,22 @@ fn show_limits(services: &Services) {
     services
         .metrics
         .show_degraded(|reason| Reason::ALL.iter().any(|one| one.as_str() == reason && one.holds(services)));
+}
+
+/// Shows how old the certificate is. Both figures are 0 only where there is none.
+fn show_certificate(services: &Services, certificate: &Rotation) {
+    let (metrics, now) = (&services.metrics, SystemTime::now());
+    metrics.certificate_expires.set(seconds_until(certificate.not_after(), now));
+    metrics.certificate_age.set(seconds_until(now, certificate.not_before()).max(0.0));
+    metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
+}
+
+/// From `now` to `end`; below 0, once it is over.
+fn seconds_until(end: SystemTime, now: SystemTime) -> f64 {
+    match end.duration_since(now) {
+        Ok(left) => left.as_secs_f64(),
+        Err(over) => -over.duration().as_secs_f64(),
+    }
 }
 
 /// Starts the thread that asks the backend, if there is one.

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use crate::harness::{Client, get, pod, publish};
+use crate::{
+    harness::{Client, config, get, pod, publish, settings},
+    tokens::support::{Pair, file},
+};
 use roomcast::testing::{
     compat::loomio::CHATBOT_DESCRIPTIONS,
+    config::Settings,
     metrics::{
         DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, RELAY_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS, UPSTREAM_DESCRIPTIONS,
     },
@@ -109,6 +113,51 @@ async fn homes_and_edges_have_more() {
     assert_eq!(value(&scrape(&edge).await, "roomcast_upstream_calls_total{outcome=\"ok\"}"), 1.0);
     edge.stop();
     home.stop();
+}
+
+/// An operator who reads the guide must not meet a word that it does not have. What is free there: figures, names and codes.
+#[tokio::test]
+async fn the_operators_guide_names_each_value_of_a_label() {
+    const FREE: [&str; 9] = ["worker", "code", "version", "allocator", "le", "dialect", "method", "quantile", "hook"];
+    let pod = pod(|_| ());
+    let text = scrape(&pod).await;
+    pod.stop();
+    let rows: Vec<&str> =
+        include_str!("../../docs/OPERATIONS.md").lines().filter(|line| line.starts_with("| `roomcast_")).collect();
+    let (mut missing, mut seen) = (BTreeSet::new(), 0);
+    for series in series(&text) {
+        let Some((name, labels)) = series.trim_end_matches('}').split_once('{') else { continue };
+        let row = rows.iter().find(|row| row.contains(&format!("`{name}{{")));
+        for (label, value) in labels.split(',').filter_map(|label| label.split_once('=')) {
+            let value = value.trim_matches('"');
+            if FREE.contains(&label) {
+                continue;
+            }
+            seen += 1;
+            if !row.is_some_and(|row| row.contains(&format!("`{value}`"))) {
+                missing.insert(format!("{name}: {label}=\"{value}\""));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "docs/OPERATIONS.md does not name {missing:#?}");
+    assert!(seen > 100, "{seen} values");
+}
+
+#[tokio::test]
+async fn unusable_keys_of_tokens_are_shown_until_they_are_mended() {
+    let key = Pair::p256().public_pem;
+    let file = file(&key);
+    let change = |settings: &mut Settings| settings.tokens.public_keys = vec![file.path().to_owned()];
+    let pod = pod(change);
+    let shown = async || value(&scrape(&pod).await, "roomcast_token_keys_broken");
+    assert_eq!(shown().await, 0.0);
+    std::fs::write(file.path(), "garbage").unwrap();
+    pod.reload(config(settings(change)));
+    assert_eq!(shown().await, 1.0);
+    std::fs::write(file.path(), &key).unwrap();
+    pod.reload(config(settings(change)));
+    assert_eq!(shown().await, 0.0);
+    pod.stop();
 }
 
 #[tokio::test]

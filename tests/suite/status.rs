@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::harness::{Client, SOON, get, get_from, pod, publish};
-use roomcast::testing::pod::Pod;
+use roomcast::testing::{config::HookUrl, pod::Pod};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -72,6 +72,41 @@ async fn the_snapshot_shows_what_the_pod_does_and_no_names() {
     drop(client);
     let left = shows(&pod, "that it left", |status| status["connections"] == 0).await;
     assert_eq!(left["carried"], serde_json::json!([]));
+    pod.stop();
+}
+
+#[tokio::test]
+async fn a_certificate_that_has_run_out_is_not_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name| folder.path().join(name);
+    let month = Duration::from_secs(30 * 86_400);
+    let (_, pem) = roomcast_certs::make(std::time::SystemTime::now() - month).unwrap();
+    std::fs::write(file("tls.crt"), pem.certificate).unwrap();
+    std::fs::write(file("tls.key"), pem.key).unwrap();
+    let expired = pod(|settings| {
+        (settings.general.cert, settings.general.key) = (Some(file("tls.crt")), Some(file("tls.key")));
+    });
+    let left = &status(&expired).await["certificate_expires_s"];
+    assert!(left.as_f64().is_some_and(|left| left < -86_400.0), "{left}");
+    assert!(get(&expired, "/metrics").await.1.contains("roomcast_certificate_expires_seconds -"));
+    expired.stop();
+    let plain = pod(|settings| {
+        (settings.general.dev, settings.general.listen) = (Some(false), Some(Vec::new()));
+        settings.general.anonymous = Some(true);
+    });
+    assert_eq!(status(&plain).await["certificate_expires_s"], Value::Null);
+    plain.stop();
+}
+
+#[tokio::test]
+async fn a_backend_that_does_not_answer_is_shown() {
+    // Nothing listens there.
+    let [port] = testkit::ports::free();
+    let nowhere = format!("http://127.0.0.1:{port}/");
+    let pod = pod(|settings| settings.hooks.connect = Some(HookUrl::parse(&nowhere).unwrap()));
+    assert_eq!(status(&pod).await["failing_hooks"], serde_json::json!([]));
+    assert_eq!(get_from(pod.addresses().plain[0], "/poll?room=a").await.0, 503);
+    shows(&pod, "the hook", |status| status["failing_hooks"] == serde_json::json!(["connect"])).await;
     pod.stop();
 }
 

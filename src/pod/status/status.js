@@ -164,14 +164,25 @@ function facts(status) {
     `takes clients for ${seconds(drain.delay_ms)}, sends them away over ${seconds(drain.window_ms)}`,
   );
   certificate(status.certificate_expires_s);
+  hooks(status.failing_hooks);
   say($('workers'), status.workers.map(count).join(' · '));
   say($('version'), `roomcast ${status.version}, pod ${status.pod}`);
 }
 
 function certificate(left) {
   const days = left === null ? null : Math.floor(left / 86_400);
-  say($('certificate'), days === null ? 'none: TLS ends elsewhere' : days < 0 ? 'expired' : `${count(days)} days left`);
+  say(
+    $('certificate'),
+    days === null ? 'none: TLS ends elsewhere' : days < 0 ? 'expired: clients refuse it' : `${count(days)} days left`,
+  );
   $('certificate').className = days === null || days > 14 ? '' : days > 3 ? 'caution' : 'bad';
+}
+
+function hooks(failing) {
+  const fail = failing?.length > 0;
+  const word = fail ? `the backend does not answer: ${failing.join(', ')}` : 'the backend answers';
+  say($('hooks'), failing === null ? 'none is asked' : word);
+  $('hooks').className = fail ? 'bad' : '';
 }
 
 function pause() {
