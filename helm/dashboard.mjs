@@ -16,7 +16,7 @@ const sum = (by, expr) => `sum${by ? ` by (${by})` : ''} (${expr})`;
 const quantile = (q, name, by = '') =>
   `histogram_quantile(${q}, sum by (le${by ? `, ${by}` : ''}) (${rate(`${name}_bucket`)}))`;
 
-/** A row: its title, and its panels as `[title, unit, description, {legend: query}]`. */
+/** A row: its title, and its panels as `[title, unit, description, {legend: query}, what else Grafana is told of its field]`. */
 const ROWS = [
   [
     'Is it well?',
@@ -48,8 +48,9 @@ const ROWS = [
       [
         'Certificate: time left',
         's',
-        'The least of all pods.',
+        'The least of all pods. Below 0: it has run out.',
         { left: `min (${all('roomcast_certificate_expires_seconds')})` },
+        { min: undefined },
       ],
     ],
   ],
@@ -72,7 +73,7 @@ const ROWS = [
       [
         'Handshakes',
         'reqps',
-        'By stage and result: what is not ok was refused or failed.',
+        'By stage and result: what is not ok was refused or failed. full: by the pod; address: by the limit of a client address.',
         { '{{stage}} {{result}}': sum('stage, result', rate('roomcast_handshakes_total')) },
       ],
       [
@@ -195,6 +196,59 @@ const ROWS = [
     ],
   ],
   [
+    'Backend, archive, edges',
+    [
+      [
+        'Questions to the backend',
+        'reqps',
+        'By hook and result. failed, timeout, bad_answer, full: the client was refused. Only pods with hooks have it.',
+        { '{{hook}} {{result}}': sum('hook, result', rate('roomcast_hook_questions_total')) },
+      ],
+      [
+        'Questions under way',
+        'short',
+        'Against hooks.in_flight and hooks.rpc_in_flight.',
+        {
+          'questions {{pod}}': sum('pod', all('roomcast_hook_in_flight')),
+          'calls {{pod}}': sum('pod', all('roomcast_hook_calls_in_flight')),
+        },
+      ],
+      [
+        'Events of the archive',
+        'cps',
+        'kept; refused: 503, nothing was published; unconfirmed: 504, left to the repair.',
+        { '{{outcome}}': sum('outcome', rate('roomcast_archive_events_total')) },
+      ],
+      [
+        'Rows that the archive looks after',
+        'short',
+        'Of the whole fleet. unknown must be 0.',
+        {
+          pending: `max (${all('roomcast_archive_pending')})`,
+          unknown: `max (${all('roomcast_archive_unknown')})`,
+        },
+      ],
+      [
+        'Links between edges and home',
+        'short',
+        'up, down: those of edges to their home; edges: those that homes have.',
+        {
+          '{{state}}': sum('state', all('roomcast_upstream_links')),
+          edges: sum('', all('roomcast_relay_edges')),
+        },
+      ],
+      [
+        'What homes refuse edges, and links that they cut',
+        'cps',
+        'By reason.',
+        {
+          'refused {{reason}}': sum('reason', rate('roomcast_relay_refused_total')),
+          'cut {{reason}}': sum('reason', rate('roomcast_relay_cut_total')),
+        },
+      ],
+    ],
+  ],
+  [
     'The machine',
     [
       ['CPU of each pod', 'percentunit', 'Of one core.', { '{{pod}}': sum('pod', rate('process_cpu_seconds_total')) }],
@@ -220,7 +274,7 @@ function panels() {
   for (const [title, row] of ROWS) {
     made.push({ type: 'row', title, collapsed: false, panels: [], gridPos: { x: 0, y, w: 24, h: 1 } });
     y += 1;
-    for (const [n, [title, unit, description, queries]] of row.entries()) {
+    for (const [n, [title, unit, description, queries, more = {}]] of row.entries()) {
       const targets = Object.entries(queries).map(([legendFormat, expr], n) => {
         return { refId: String.fromCharCode(65 + n), datasource: source, expr, legendFormat };
       });
@@ -230,7 +284,10 @@ function panels() {
         description,
         datasource: source,
         gridPos: { x: (n % 3) * WIDTH, y: y + Math.floor(n / 3) * HEIGHT, w: WIDTH, h: HEIGHT },
-        fieldConfig: { defaults: { unit, min: 0, custom: { fillOpacity: 10, showPoints: 'never' } }, overrides: [] },
+        fieldConfig: {
+          defaults: { unit, min: 0, custom: { fillOpacity: 10, showPoints: 'never' }, ...more },
+          overrides: [],
+        },
         options: { legend: { displayMode: 'list', placement: 'bottom' }, tooltip: { mode: 'multi', sort: 'desc' } },
         targets,
       });

@@ -99,21 +99,55 @@ that those before one with a `log` decide as well.
 {{- end -}}
 
 {{/*
+What pods may be given beside the values, by a flag or a variable of their own, or by what `extraEnvFrom` brings: `yes`, or empty. It takes
+what `roomcast.given` takes.
+*/}}
+{{- define "roomcast.brought" -}}
+{{- $given := include "roomcast.given" . -}}
+{{- if $given }}{{ if ne $given "none" }}yes{{ end }}
+{{- else if .root.Values.extraEnvFrom -}}yes
+{{- end -}}
+{{- end -}}
+
+{{/* Whether `upstream`, a flag or a variable says that pods are edges. */}}
+{{- define "roomcast.edge.set" -}}
+{{- $given := include "roomcast.given" (dict "root" . "flag" "upstream" "variable" "ROOMCAST_UPSTREAM") -}}
+{{- if or .Values.upstream.urls (not (has $given (list "" "none"))) }}yes{{ end -}}
+{{- end -}}
+
+{{/* Whether pods are edges, or may be. One with Redis is none: it would not start. */}}
+{{- define "roomcast.edge" -}}
+{{- $redis := include "roomcast.given" (dict "root" . "flag" "redis" "variable" "ROOMCAST_REDIS") -}}
+{{- if .Values.upstream.urls -}}yes
+{{- else if not (or (include "roomcast.redis.set" .) (not (has $redis (list "" "none")))) -}}
+{{- include "roomcast.brought" (dict "root" . "flag" "upstream" "variable" "ROOMCAST_UPSTREAM") -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Whether pods are the home of edges, or may be. */}}
+{{- define "roomcast.home" -}}
+{{- if .Values.relay.enabled -}}yes
+{{- else }}{{ include "roomcast.brought" (dict "root" . "flag" "relay-listen" "variable" "ROOMCAST_RELAY_LISTEN") }}
+{{- end -}}
+{{- end -}}
+
+{{/*
 Whether pods have Redis: by `redis`, else by a flag or a variable of their own, a preset, or what `extraEnvFrom` may bring. An edge has none but
 what `redis` says, which is refused.
 */}}
 {{- define "roomcast.redis" -}}
 {{- $given := include "roomcast.given" (dict "root" . "flag" "redis" "variable" "ROOMCAST_REDIS") -}}
 {{- if include "roomcast.redis.set" . -}}yes
-{{- else if .Values.upstream.urls -}}
+{{- else if include "roomcast.edge.set" . -}}
 {{- else if $given }}{{ if ne $given "none" }}yes{{ end }}
 {{- else if or .Values.extraEnvFrom (has .Values.preset (.Files.Get "settings.json" | fromJson).presets_with_redis) -}}yes
 {{- end -}}
 {{- end -}}
 
-{{/* Whether there is an archive. */}}
+{{/* Whether there is an archive, or may be. */}}
 {{- define "roomcast.archive" -}}
-{{- if or (and .Values.archive.existingSecret .Values.archive.existingSecretKeys.url) (dig "archive" "url" "" .Values.configuration) }}yes{{ end -}}
+{{- if or (and .Values.archive.existingSecret .Values.archive.existingSecretKeys.url) (dig "archive" "url" "" .Values.configuration) }}yes
+{{- else }}{{ include "roomcast.brought" (dict "root" . "flag" "archive-url" "variable" "ROOMCAST_ARCHIVE_URL") }}{{ end -}}
 {{- end -}}
 
 {{/* preStop, drain and what is left: the time between a pod's end being decided and SIGKILL. */}}

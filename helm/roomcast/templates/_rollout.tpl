@@ -24,7 +24,7 @@ for a rollout; what its queues hold; the embedded broker, or the newest events o
 {{- $connections := .Values.configuration.max_connections | default (ternary (div (mul (int64 .Values.autoscaling.connections.target) 3) 2) 0 $scaled) | int64 -}}
 {{- if $connections -}}
 {{- $broker := ternary 0 (include "roomcast.bytes" (dig "memory_broker" "max_bytes" "256MiB" .Values.configuration) | int64) (ne (include "roomcast.redis" .) "") -}}
-{{- if .Values.upstream.urls }}{{ $broker = include "roomcast.bytes" (dig "upstream" "tail_bytes" "64MiB" .Values.configuration) | int64 }}{{ end -}}
+{{- if include "roomcast.edge.set" . }}{{ $broker = include "roomcast.bytes" (dig "upstream" "tail_bytes" "64MiB" .Values.configuration) | int64 }}{{ end -}}
 {{- /* Where it is not set, the pod takes up to half of its limit, and less when memory is short: that much it should have. */ -}}
 {{- $budget := include "roomcast.bytes" (.Values.configuration.memory_budget | default "256MiB") | int64 -}}
 {{- add (mul $connections (ternary 35 10 (ne (include "roomcast.udp" .) ""))) (div (add $budget $broker) 1024) 65536 -}}

@@ -48,8 +48,7 @@
 {{- $redis := include "roomcast.redis" . -}}
 {{- $pods := include "roomcast.most" . | int -}}
 {{- $edge := $v.upstream.urls -}}
-{{- $home := include "roomcast.given" (dict "root" . "flag" "upstream-urls" "variable" "ROOMCAST_UPSTREAM_URLS") -}}
-{{- if and (not $redis) (not $edge) (not $home) (gt $pods 1) -}}
+{{- if and (not $redis) (not (include "roomcast.edge.set" .)) (gt $pods 1) -}}
 {{- $wrong = append $wrong (printf "%d pods without Redis would not share their rooms: set redis.urls, redis.existingSecret with redis.existingSecretKeys.urls, redis.trial.enabled (for trying out), or one pod: replicaCount=1" $pods) -}}
 {{- end -}}
 {{- range $v.redis.urls }}{{ if contains "@" . -}}

@@ -81,7 +81,15 @@ const FAULTS = {
   RoomcastFault: { [metric('roomcast_disconnects_total', ',code="1011"')]: '0+1x120' },
   RoomcastClientsTooSlow: { [metric('roomcast_disconnects_total', ',code="4008"')]: '0+120x120' },
   RoomcastCannotKeepUp: { [metric('roomcast_stream_holes_total')]: '0+60x120' },
-  RoomcastCertificateBroken: { [metric('roomcast_certificate_broken')]: '1x120' },
+  RoomcastFilesBroken: [{ [metric('roomcast_token_keys_broken')]: '1x120' }, { files: 'token_keys' }],
+  RoomcastHookFails: [
+    {
+      [metric('roomcast_hook_questions_total', ',hook="connect",result="failed"')]: '0+6x120',
+      [metric('roomcast_hook_questions_total', ',hook="connect",result="allowed"')]: '0+60x120',
+      [metric('roomcast_hook_questions_total', ',hook="publish",result="denied"')]: '0+60x120',
+    },
+    { hook: 'connect' },
+  ],
   RoomcastCertificateExpires: {
     [metric('roomcast_certificate_expires_seconds')]: '86400x120',
     [metric('roomcast_certificate_age_seconds')]: '7000000x120',
@@ -143,6 +151,12 @@ const HEALTHY = {
   [metric('roomcast_disconnects_total', ',code="1001"')]: '0+60x120',
   [metric('roomcast_stream_holes_total')]: '0x120',
   [metric('roomcast_certificate_broken')]: '0x120',
+  [metric('roomcast_ticket_keys_broken')]: '0x120',
+  [metric('roomcast_token_keys_broken')]: '0x120',
+  [metric('roomcast_hook_questions_total', ',hook="connect",result="allowed"')]: '0+600x120',
+  [metric('roomcast_hook_questions_total', ',hook="connect",result="denied"')]: '0+600x120',
+  [metric('roomcast_hook_questions_total', ',hook="connect",result="timeout"')]: '0+6x120',
+  [metric('roomcast_hook_questions_total', ',hook="rpc",result="cancelled"')]: '0+600x120',
   [metric('roomcast_certificate_expires_seconds')]: '5000000x120',
   [metric('roomcast_certificate_age_seconds')]: '2000000x120',
   [metric('roomcast_jwks_age_seconds')]: '100x120',
@@ -193,8 +207,8 @@ test('each alert of an edge fires on its fault alone', { skip }, async () => {
 test('a certificate that has run out is told; that there is none is not', { skip }, async () => {
   const rules = await groups(everything);
   const over = {
-    [metric('roomcast_certificate_expires_seconds')]: '0x120',
-    [metric('roomcast_certificate_age_seconds')]: '7776000x120',
+    [metric('roomcast_certificate_expires_seconds')]: '30-60x120',
+    [metric('roomcast_certificate_age_seconds')]: '7776000+60x120',
   };
   await promtool(rules, [
     { series: over, firing: [['RoomcastCertificateExpires']] },
@@ -310,6 +324,73 @@ test('a pod that is full is told whatever its clients speak', { skip }, async ()
   const refused = (stage) => ({ [metric('roomcast_handshakes_total', `,stage="${stage}",result="full"`)]: '0+5x120' });
   const cases = ['poll', 'sse'].map((stage) => ({ series: refused(stage), firing: [['RoomcastRefusesConnections']] }));
   await promtool(rules, cases);
+});
+
+test('unusable files are told by their kind, several at once as well', { skip }, async () => {
+  const kinds = ['certificate', 'ticket_keys', 'token_keys'];
+  const broken = (...kinds) => Object.fromEntries(kinds.map((kind) => [metric(`roomcast_${kind}_broken`), '1x120']));
+  const told = (...kinds) => kinds.map((files) => ['RoomcastFilesBroken', { files }]);
+  await promtool(await groups(everything), [
+    ...kinds.map((kind) => ({ series: broken(kind), firing: told(kind) })),
+    { series: broken(...kinds), firing: told(...kinds) },
+  ]);
+});
+
+test('a backend that does not answer is told, whatever it does instead, and one that denies is not', {
+  skip,
+}, async () => {
+  const asked = (result, rate) => ({
+    [metric('roomcast_hook_questions_total', `,hook="subscribe",result="${result}"`)]: `0+${rate}x120`,
+  });
+  const fails = [['RoomcastHookFails', { hook: 'subscribe' }]];
+  await promtool(await groups(everything), [
+    ...['failed', 'timeout', 'bad_answer', 'full'].map((result) => ({ series: asked(result, 1), firing: fails })),
+    { series: { ...asked('timeout', 1), ...asked('cached', 100) }, firing: [] },
+    { series: { ...asked('timeout', 10), ...asked('cached', 100) }, firing: fails },
+    ...['allowed', 'denied', 'cached', 'cancelled'].map((result) => ({ series: asked(result, 100), firing: [] })),
+  ]);
+});
+
+/** Where an archive, a home or edges may be said: a variable, one from a Secret, an argument, what a Secret may bring. */
+const brought = (variable, flag, value) => [
+  { json: [`extraEnv=${JSON.stringify([{ name: variable, value }])}`] },
+  { json: [`extraEnv=${JSON.stringify([{ name: variable, valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }])}`] },
+  { set: [`extraArgs={--${flag}=${value}}`] },
+  { set: [`extraArgs={--${flag},${value}}`] },
+  { json: ['extraEnvFrom=[{"secretRef":{"name":"s"}}]'] },
+];
+const told = async ({ set = [], json = [] }, ...more) => {
+  const rules = await groups({ ...least('metrics.rules.enabled=true', ...more, ...set), json });
+  return alerts(rules).map(({ alert }) => alert);
+};
+
+test('an archive, a home and edges have their alerts wherever they are said', async () => {
+  for (const [values, alert, ...more] of [
+    [brought('ROOMCAST_ARCHIVE_URL', 'archive-url', 'postgres://db/a'), 'RoomcastArchiveDown'],
+    [brought('ROOMCAST_UPSTREAM', 'upstream', 'wss://home:9443'), 'RoomcastHomeAway', 'redis.urls=null'],
+    [brought('ROOMCAST_RELAY_LISTEN', 'relay-listen', ':9443'), 'RoomcastEdgesRefused'],
+  ]) {
+    for (const one of values) assert.ok((await told(one, ...more)).includes(alert), JSON.stringify(one));
+    assert.ok(!(await told({})).includes(alert), alert);
+    const off = { json: values[0].json.map((text) => text.replace(/"value":"[^"]*"/, '"value":"none"')) };
+    assert.ok(!(await told(off)).includes(alert), `${alert}: none`);
+  }
+  const edge = { json: brought('ROOMCAST_UPSTREAM', 'upstream', 'wss://home:9443')[0].json };
+  assert.ok(!(await told(edge, 'redis.urls=null')).includes('RoomcastRedisDegraded'), 'an edge has no Redis');
+});
+
+test('a pod that refuses one address, or that drains, is not full', { skip }, async () => {
+  const refused = (result) =>
+    Object.fromEntries(
+      ['upgrade', 'poll', 'sse', 'send', 'ask'].flatMap((stage) => [
+        [metric('roomcast_handshakes_total', `,stage="${stage}",result="${result}"`), '0+50x120'],
+        [metric('roomcast_handshakes_total', `,stage="${stage}",result="full"`), '0x120'],
+      ]),
+    );
+  await promtool(
+    await groups(everything),
+    ['address', 'draining'].map((result) => ({ series: refused(result), firing: [] })),
+  );
 });
 
 test('each alert has a runbook, and names it', async () => {

@@ -1,19 +1,23 @@
 // The dashboard: each of its queries finds something in what a pod exports, which is scraped here and given to promtool.
 
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { withFolder } from '../support/folder.js';
 import { chart, least, render, root } from '../support/helm.js';
 import { Pod } from '../support/pod.js';
+import { freePorts } from '../support/ports.js';
+import { Postgres } from '../support/postgres.js';
 import { run, until } from '../support/process.js';
 import { Redis } from '../support/redis.js';
 
 const promtool = (await run('promtool', ['--version']).catch(() => ({ code: 1 }))).code === 0;
 const redis = (await run('redis-server', ['--version']).catch(() => ({ code: 1 }))).code === 0;
-const skip = promtool && redis ? false : 'SKIPPED: promtool or redis-server is not installed';
+const postgres =
+  existsSync('/usr/lib/postgresql') || (await run('initdb', ['--version']).catch(() => ({ code: 1 }))).code === 0;
+const skip = promtool && redis && postgres ? false : 'SKIPPED: promtool, redis-server or PostgreSQL is not installed';
 
 const dashboard = JSON.parse(readFileSync(join(chart, 'dashboards/roomcast.json'), 'utf8'));
 const queries = dashboard.panels.flatMap(({ title, targets = [] }) => targets.map(({ expr }) => [title, expr]));
@@ -52,8 +56,25 @@ test('panels lie beside one another, and each says what it shows', () => {
 test('each query of the dashboard finds something in a live scrape', { skip }, async (t) => {
   const server = await Redis.start();
   t.after(() => server.stop());
-  const running = await Pod.start({ args: ['--redis', server.url] });
+  const database = await Postgres.start();
+  t.after(() => database.stop());
+  const [relay] = await freePorts(1);
+  const running = await Pod.start({
+    config: `[hooks]
+connect = "http://127.0.0.1:9/"
+[relay]
+listen = "127.0.0.1:${relay}"
+tls = false
+keys = "edges-key"
+[archive]
+url = "${await database.database('archive')}?sslmode=disable"
+migrate = true
+`,
+    args: ['--redis', server.url],
+  });
   t.after(() => running.end());
+  const edge = await Pod.start({ config: `[upstream]\nurls = "ws://127.0.0.1:${relay}"\nkey = "edges-key"` });
+  t.after(() => edge.end());
   await running.publish('demo:1', 1);
   const scrape = async () => (await running.curl('/metrics')).text;
   // The subscriber shows its state when it has looked at it.
@@ -67,12 +88,14 @@ test('each query of the dashboard finds something in a live scrape', { skip }, a
     15_000,
     'the pod shows no commands to Redis',
   );
-  const samples = text.split('\n').flatMap((line) => {
-    const [, name, labels = '', value] = line.match(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/) ?? [];
-    if (name === undefined) return [];
-    const all = ['namespace="edge"', 'pod="push-1"', ...(labels ? [labels] : [])];
-    return [{ series: `${name}{${all.join(',')}}`, values: `${value}x60` }];
-  });
+  const samplesOf = (pod, text) =>
+    text.split('\n').flatMap((line) => {
+      const [, name, labels = '', value] = line.match(/^([a-z_]+)(?:\{(.*)\})? (\S+)$/) ?? [];
+      if (name === undefined) return [];
+      const all = ['namespace="edge"', `pod="${pod}"`, ...(labels ? [labels] : [])];
+      return [{ series: `${name}{${all.join(',')}}`, values: `${value}x60` }];
+    });
+  const samples = [...samplesOf('push-1', text), ...samplesOf('push-2', (await edge.curl('/metrics')).text)];
   assert.ok(samples.length > 200, `${samples.length} samples`);
   const filled = (expr) =>
     expr.replaceAll('$namespace', 'edge').replaceAll('$pod', '.*').replaceAll('$__rate_interval', '5m');

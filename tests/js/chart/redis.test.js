@@ -33,6 +33,16 @@ for (const [name, [values, ...json]] of Object.entries(WITH)) {
   });
 }
 
+test('an edge by a variable has no Redis, may be several pods, and is not told that it is one', async () => {
+  const values = {
+    ...without('replicaCount=3'),
+    json: [env({ name: 'ROOMCAST_UPSTREAM', value: 'wss://home:9443' }), notes],
+  };
+  const documents = await render(values);
+  assert.doesNotMatch(documents.one('ConfigMap', 'notes').data.text, /without Redis/);
+  assert.ok(!documents.container.env.some(({ name }) => name === 'ROOMCAST_ADVERTISE'));
+});
+
 const WITHOUT = {
   'nothing of it is set': [without('replicaCount=1')],
   'a variable is another one': [without('replicaCount=1'), env({ name: 'TZ', value: 'UTC' })],
