@@ -64,7 +64,7 @@ fn check(command: Command) {
                 Payload::Binary(_) => false,
             }));
         }
-        Command::Unsubscribe { room } | Command::Presence { room } => check_room(&room),
+        Command::Unsubscribe { room, .. } | Command::Presence { room } => check_room(&room),
         Command::History { room, since, .. } => {
             check_room(&room);
             assert!(since.is_none_or(|since| since.offset <= MAX_OFFSET));

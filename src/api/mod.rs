@@ -30,7 +30,7 @@ mod user_presence;
 
 pub use crate::hub::Readiness;
 pub use answer::ApiError;
-pub(crate) use grpc::json_payload;
+pub(crate) use grpc::foreign_json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub(crate) use keys::Keys;
 pub use router::is_probe;

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     hub::Services,
-    model::{Payload, Position, Publication, RawArray, Room, check_length, check_topic},
+    model::{Payload, Position, Publication, RawArray, Room, check_length, check_topic, given_id},
     traces::Publisher,
 };
 
@@ -218,8 +218,8 @@ pub(crate) fn event(
         key: bounded("key", key)?,
         payload,
         user: None,
-        id: bounded("id", id)?,
-        idempotency_key: bounded("idempotency_key", idempotency_key)?.map(Into::into),
+        id: given_id("id", id)?,
+        idempotency_key: given_id("idempotency_key", idempotency_key)?.map(Into::into),
     })
 }
 
@@ -273,6 +273,9 @@ mod tests {
         assert!(matches!(publication.payload, Payload::Json(raw) if raw.get() == r#"{"x": [1, 2]}"#));
         let (_, null) = one(br#"{"room":"a","topic":"t","data":null,"data64":null}"#).unwrap();
         assert!(matches!(null.payload, Payload::Json(raw) if raw.get() == "null"));
+        let (_, empty) = one(br#"{"room":"a","topic":"t","data":"\ud83d","id":"","idempotency_key":""}"#).unwrap();
+        assert_eq!((empty.id, empty.idempotency_key), (None, None), "an empty one would swallow all that follow");
+        assert!(matches!(empty.payload, Payload::Json(raw) if raw.get() == r#""\ufffd""#));
         for (body, complaint) in [
             (&b"not json"[..], "one JSON object"),
             (br#"["a",null,"t",1]"#, "one JSON object"),
@@ -284,7 +287,7 @@ mod tests {
             (br#"{"room":"a","room":"b","topic":"t","data":1}"#, "duplicate field"),
             (br#"{"room":"a","data":1}"#, "`topic` is missing"),
             (br#"{"room":"a","topic":"t"}"#, "`data` is missing"),
-            (br#"{"room":"a","topic":"t","data":["\ud800"]}"#, "data holds what parsers refuse"),
+            (br#"{"room":"a","topic":"t","data":[1e999]}"#, "data holds what parsers refuse"),
             (br#"{"room":"a","topic":"","data":1}"#, "topic must not be empty"),
             (br#"{"room":"a{b}","topic":"t","data":1}"#, "room name"),
             (br#"{"room":"a","topic":"t","data64":"?"}"#, "`data64`"),

@@ -262,9 +262,8 @@ fn claimed_rooms(payload: &[u8], settings: &TokenSettings) -> Vec<RoomRight> {
         for index in 0..lists.max().unwrap_or(1).min(MAX_CLAIMED_ROOMS) {
             let filled = template.fill(|source, out| {
                 let claimed = found.iter().find(|(at, _)| matches!(source, Source::Value(own) if own == *at));
-                let text = claimed.and_then(|(_, claimed)| claimed.text(index)).unwrap_or_default();
-                out.push_str(text);
-                Ok::<_, std::convert::Infallible>(!text.is_empty())
+                out.push_str(claimed.and_then(|(_, claimed)| claimed.text(index)).unwrap_or_default());
+                Ok::<_, std::convert::Infallible>(true)
             });
             let Ok(filled) = filled;
             // A star of a claim would be a pattern for other rooms.

@@ -1,16 +1,15 @@
 //! Plain messages of other publishers: each becomes a room and a publication, or an error says why not.
 //!
 //! Pure. Knows the descriptions of `[[legacy]]`, no connection and no lease. Always holds: a publication keeps every rule for
-//! publishers, its data is the message's own bytes but for halves of surrogate pairs, and an error contains nothing of the message.
-
-use std::borrow::Cow;
+//! publishers, its data is the message's own bytes but for halves of surrogate pairs, and an error contains nothing of the message. What an
+//! event can go without (a key, an id) never keeps it out.
 
 use serde_json::value::RawValue;
 
 use crate::{
     config::{Encoding, Legacy},
     dialect::{Source, Template, text_of},
-    model::{Payload, Publication, Room, check_length, check_topic},
+    model::{Payload, Publication, Room, check_length, check_topic, with_whole_pairs},
 };
 
 /// Takes plain messages that become no events, on the pod that holds the lease. Must not block.
@@ -22,9 +21,6 @@ pub trait PlainMessageSink: Send + Sync + std::fmt::Debug {
 /// Why a message becomes no event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlainMessageError {
-    /// It is not UTF-8.
-    #[error("it is not UTF-8")]
-    NotText,
     /// It is not JSON.
     #[error("it is not JSON")]
     NotJson,
@@ -59,12 +55,12 @@ pub fn map(
     captures: &[&str],
     message: &[u8],
 ) -> Result<(Room, Publication), PlainMessageError> {
-    let text = std::str::from_utf8(message).map_err(|_| PlainMessageError::NotText)?;
+    // What is no UTF-8 is U+FFFD, to its readers as well.
+    let text = &*String::from_utf8_lossy(message);
     let text = match legacy.encoding {
-        Encoding::Json => with_whole_pairs(text),
-        Encoding::Text => Cow::Borrowed(text),
+        Encoding::Json => &*with_whole_pairs(text),
+        Encoding::Text => text,
     };
-    let text = &*text;
     let whole = match legacy.encoding {
         Encoding::Json => Some(serde_json::from_str::<&RawValue>(text).map_err(|_| PlainMessageError::NotJson)?),
         Encoding::Text => None,
@@ -72,13 +68,6 @@ pub fn map(
     let message = PlainMessage { channel, captures, whole };
     let fill =
         |name: &'static str, template: &Template| message.fill(template)?.ok_or(PlainMessageError::Missing(name));
-    let optional = |name: &'static str, template: &Option<Template>| -> Result<Option<Box<str>>, PlainMessageError> {
-        let Some(filled) = template.as_ref().map(|template| message.fill(template)).transpose()?.flatten() else {
-            return Ok(None);
-        };
-        check_length(name, &filled).map_err(|_| PlainMessageError::NotAllowed(name))?;
-        Ok(Some(filled.into()))
-    };
     let room = match legacy.or_rooms.as_slice() {
         [] => fill("room", &legacy.room)?,
         others => message.first_of(&legacy.room, others)?,
@@ -86,8 +75,8 @@ pub fn map(
     let room = Room::parse(&room).map_err(|_| PlainMessageError::NotAllowed("room"))?;
     let topic = fill("topic", &legacy.topic)?;
     check_topic(&topic).map_err(|_| PlainMessageError::NotAllowed("topic"))?;
-    let key = optional("key", &legacy.key)?;
-    let id = optional("id", &legacy.id)?;
+    let key = legacy.key.as_ref().map(|template| message.key(template)).transpose()?.flatten();
+    let id = legacy.id.as_ref().map(|template| message.id(template)).transpose()?.flatten();
     let data = match whole {
         Some(whole) => legacy.data.find(whole).map_err(not_json)?.ok_or(PlainMessageError::Missing("data"))?.to_owned(),
         None => serde_json::value::to_raw_value(text).map_err(|_| PlainMessageError::NotAllowed("data"))?,
@@ -134,6 +123,25 @@ impl PlainMessage<'_> {
         Ok(pointer.reach(whole).map_err(not_json)?.is_some_and(|value| value.get() != "null"))
     }
 
+    /// The event's key; `None`: the message gives none, or one that is too long.
+    fn key(&self, template: &Template) -> Result<Option<Box<str>>, PlainMessageError> {
+        Ok(self.fill(template)?.filter(|key| check_length("key", key).is_ok()).map(Into::into))
+    }
+
+    /// The event's id; `None`: the message gives none, or what tells no event from another: a switch, the number 0, blanks, or a text that is
+    /// too long. Taken for an id it would make repeats of all events but the first.
+    fn id(&self, template: &Template) -> Result<Option<Box<str>>, PlainMessageError> {
+        let filled = template.fill(|source, out| Ok(!self.is_switch(source)? && self.find(source, out)?))?;
+        let tells = |id: &String| !id.trim().is_empty() && id != "0" && check_length("id", id).is_ok();
+        Ok(filled.filter(tells).map(Into::into))
+    }
+
+    fn is_switch(&self, source: &Source) -> Result<bool, PlainMessageError> {
+        let (Source::Value(pointer), Some(whole)) = (source, self.whole) else { return Ok(false) };
+        let value = pointer.find(whole).map_err(not_json)?;
+        Ok(value.is_some_and(|value| matches!(value.get(), "true" | "false")))
+    }
+
     /// The template with its places filled in; `None`: a value is missing, or has no text.
     fn fill(&self, template: &Template) -> Result<Option<String>, PlainMessageError> {
         template.fill(|source, out| self.find(source, out))
@@ -155,36 +163,6 @@ impl PlainMessage<'_> {
         }
         Ok(true)
     }
-}
-
-/// JSON in which each half of a surrogate pair, which no UTF-8 can say, is U+FFFD: JavaScript cuts texts between the two, and its readers
-/// do the same with what they get.
-fn with_whole_pairs(json: &str) -> Cow<'_, str> {
-    let unit = |at: usize| {
-        let digits = json.get(at..at + 6)?.strip_prefix("\\u")?;
-        u16::from_str_radix(digits, 16).ok().filter(|_| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
-    };
-    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
-    while let Some(next) = json.get(at..).and_then(|rest| rest.find('\\')) {
-        at += next;
-        match (unit(at), unit(at + 6)) {
-            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
-            (Some(0xd800..=0xdfff), _) => {
-                out.push_str(json.get(copied..at).unwrap_or_default());
-                out.push_str("\\ufffd");
-                at += 6;
-                copied = at;
-            }
-            (Some(_), _) => at += 6,
-            // What stands behind a backslash may be longer than a byte only in what is no JSON.
-            (None, _) => at += 2,
-        }
-    }
-    if copied == 0 {
-        return Cow::Borrowed(json);
-    }
-    out.push_str(json.get(copied..).unwrap_or_default());
-    Cow::Owned(out)
 }
 
 fn not_json(_: serde_json::Error) -> PlainMessageError {

@@ -60,10 +60,11 @@ section! {
         or_rooms: Vec<Template> = Vec::new(), List(TemplateKind(Offers::Channel)), restart, unset("none", "[\"{/room}\", \"everyone\"]");
         /// The event's topic, written like `room`.
         topic: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("must be set", "\"{/topic}\"");
-        /// The event's key, written like `room`. A message without what it names makes an event without a key.
+        /// The event's key, written like `room`. A message without what it names, or with a key of more than 255 bytes, makes an event
+        /// without a key.
         key: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("no key", "\"{/data/id}\"");
         /// The event's id, written like `room`. A second message with the id of an earlier one is not a second event, for
-        /// as long as `redis.idempotency_age` says.
+        /// as long as `redis.idempotency_age` says. An id that is empty, blank, 0, a switch or longer than 255 bytes is none.
         id: Option<Template> = None, Maybe(TemplateKind(Offers::Channel)), restart, unset("every message is an event", "\"{/event_id}\"");
         /// A JSON pointer to the part of the message that is the event's data; empty: all of it.
         data: Pointer = Pointer::default(), PointerKind, restart;

@@ -19,7 +19,7 @@ pub struct Condition {
 /// What a value must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
-    /// Anything but `null`.
+    /// Anything but `null` and an empty text.
     Anything,
     /// A value with this text ([`super::text_of`]).
     Text(Box<str>),
@@ -33,7 +33,7 @@ pub fn fits(when: &[Condition], whole: &RawValue, topic: &str) -> bool {
     when.iter().all(|Condition { at, is }| {
         let Ok(Some(value)) = at.find(whole) else { return false };
         let text = match is {
-            Expected::Anything => return value.get() != "null",
+            Expected::Anything => return !matches!(value.get(), "null" | "\"\""),
             Expected::Topic => topic,
             Expected::Text(text) => text,
         };
@@ -63,14 +63,22 @@ mod tests {
 
     #[test]
     fn all_conditions_must_be_met() {
-        let whole: &RawValue = serde_json::from_str(r#"{"a":"x","b":{"c":7,"d":null},"e":true,"f":"\u0078"}"#).unwrap();
+        let whole: &RawValue =
+            serde_json::from_str(r#"{"a":"x","b":{"c":7,"d":null,"g":""},"e":true,"f":"\u0078"}"#).unwrap();
         let holds = |texts: &[&str]| fits(&texts.iter().map(|text| condition(text)).collect::<Vec<_>>(), whole, "x");
         for good in [&["/a=x"][..], &["/b/c=7"], &["/e=true"], &["/f=x"], &["/a=*", "/b=*"], &["/a={topic}"], &[]] {
             assert!(holds(good), "{good:?}");
         }
-        for bad in
-            [&["/a=y"][..], &["/b/d=*"], &["/b=x"], &["/z=*"], &["/a=x", "/b/c=8"], &["/a=topic"], &["/e={topic}"]]
-        {
+        for bad in [
+            &["/a=y"][..],
+            &["/b/d=*"],
+            &["/b/g=*"],
+            &["/b=x"],
+            &["/z=*"],
+            &["/a=x", "/b/c=8"],
+            &["/a=topic"],
+            &["/e={topic}"],
+        ] {
             assert!(!holds(bad), "{bad:?}");
         }
     }

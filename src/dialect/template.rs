@@ -95,7 +95,8 @@ impl Template {
         })
     }
 
-    /// The text with its placeholders filled in by `find`; `None`: a placeholder has no text.
+    /// The text with its placeholders filled in by `find`, which says whether a source is there; an empty one is not. `None`: a placeholder has
+    /// no text.
     ///
     /// # Errors
     /// The error of `find`.
@@ -105,10 +106,12 @@ impl Template {
             match part {
                 Part::Text(text) => out.push_str(text),
                 Part::Placeholder(sources) => {
+                    let start = out.len();
                     for source in sources {
-                        if find(source, &mut out)? {
+                        if find(source, &mut out)? && out.len() > start {
                             continue 'parts;
                         }
+                        out.truncate(start);
                     }
                     return Ok(None);
                 }
@@ -197,5 +200,16 @@ mod tests {
         assert_eq!(fill(&["/b", "/c"]), Ok(Some("/b-/c".to_owned())));
         assert_eq!(fill(&["/a", "/b", "/c"]), Ok(Some("/a-/c".to_owned())));
         assert_eq!(fill(&["/a", "/b"]), Ok(None));
+        // An empty one is passed by, and what one wrote that is none leaves nothing.
+        let texts = [("/a", true, ""), ("/b", true, "b"), ("/c", false, "x")];
+        let from = |source: &Source, out: &mut String| {
+            let Source::Value(pointer) = source else { return Err(()) };
+            let (_, is_there, text) = texts.into_iter().find(|(name, ..)| *name == pointer.to_string()).ok_or(())?;
+            out.push_str(text);
+            Ok(is_there)
+        };
+        let parsed = |text: &str| Template::parse(text, Offers::Message).unwrap();
+        assert_eq!(parsed("{/a|/c|/b}!").fill(from), Ok(Some("b!".to_owned())));
+        assert_eq!(parsed("p:{/a}").fill(from), Ok(None));
     }
 }

@@ -44,6 +44,8 @@ pub enum Command {
     Unsubscribe {
         /// The room.
         room: Room,
+        /// Whether it may be one that the pod put the connection in, unasked.
+        unasked: bool,
     },
     /// Sends an event to a room.
     Publish {

@@ -1,6 +1,6 @@
 //! The rules for the fields of an event, for every way to publish.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserializer,
@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{DELETED, ErrorCode, Payload};
+use super::{DELETED, ErrorCode, Payload, with_whole_pairs};
 
 /// Why a field of a publication is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +48,7 @@ pub enum FieldError {
     /// The data is nested deeper than [`MAX_DEPTH`], so that receivers' parsers could refuse it.
     #[error("data is nested deeper than {MAX_DEPTH} levels")]
     TooDeep,
-    /// The data fits the grammar of JSON, but has no value: half of a surrogate pair, or a number out of range.
+    /// The data fits the grammar of JSON, but has no value: a number out of range, or, where another pod sent it, half of a surrogate pair.
     #[error("data holds what parsers refuse: {0}")]
     NoValue(String),
 }
@@ -110,28 +110,45 @@ pub fn check_length(field: &'static str, text: &str) -> Result<(), FieldError> {
     Ok(())
 }
 
+/// An event's id or idempotency key, where its publisher gave one. An empty one counts as left out: as a key it would make repeats of all
+/// events but the first.
+///
+/// # Errors
+/// [`FieldError::TooLong`] names `field`.
+pub fn given_id(field: &'static str, id: Option<&str>) -> Result<Option<Box<str>>, FieldError> {
+    let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(None) };
+    check_length(field, id)?;
+    Ok(Some(id.into()))
+}
+
 /// The deepest nesting of data that others publish by their own ways: they cannot be told of a limit, and browsers read far more.
 const MAX_FOREIGN_DEPTH: usize = 1_000;
 
 impl Payload {
-    /// JSON data that other publishers send by their own ways, kept as it is written. It may be deeper than [`MAX_DEPTH`].
+    /// JSON data that other publishers send by their own ways, kept as it is written but for halves of surrogate pairs. It may be deeper than
+    /// [`MAX_DEPTH`].
     ///
     /// # Errors
     /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
     pub fn foreign_json(data: Box<RawValue>) -> Result<Self, FieldError> {
-        check_values(data.get(), MAX_FOREIGN_DEPTH)?;
-        Ok(Self::Json(data))
+        Self::checked(data, |json| check_values(json, MAX_FOREIGN_DEPTH))
     }
 
-    /// JSON data of a publisher, kept as it is written. A receiver parses a whole frame, with events of other publishers in it: so
-    /// data that a strict parser refuses must not enter a frame.
+    /// JSON data of a publisher, kept as it is written but for halves of surrogate pairs, which are U+FFFD. A receiver parses a whole frame,
+    /// with events of other publishers in it: so data that a strict parser refuses must not enter a frame.
     ///
     /// # Errors
     /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
     pub fn json(data: Box<RawValue>) -> Result<Self, FieldError> {
-        let payload = Self::Json(data);
-        payload.check()?;
-        Ok(payload)
+        Self::checked(data, |json| check_levels(json, MAX_DEPTH))
+    }
+
+    /// Data that passes `check`, once it has whole pairs only. They are looked for in what did not pass: good data costs nothing.
+    fn checked(data: Box<RawValue>, check: impl Fn(&str) -> Result<(), FieldError>) -> Result<Self, FieldError> {
+        let Err(error) = check(data.get()) else { return Ok(Self::Json(data)) };
+        let Cow::Owned(whole) = with_whole_pairs(data.get()) else { return Err(error) };
+        check(&whole)?;
+        RawValue::from_string(whole).map(Self::Json).map_err(|_| error)
     }
 
     /// Whether a payload keeps the rules of [`Payload::json`], where another pod sent it. Bytes always do.
@@ -140,13 +157,18 @@ impl Payload {
     /// [`FieldError::TooDeep`], [`FieldError::NoValue`].
     pub fn check(&self) -> Result<(), FieldError> {
         let Self::Json(data) = self else { return Ok(()) };
-        let mut parser = serde_json::Deserializer::from_str(data.get());
-        match Levels(MAX_DEPTH).deserialize(&mut parser) {
-            Ok(()) => Ok(()),
-            // The depth is the only error of ours; all others are the parser's.
-            Err(error) if error.is_data() => Err(FieldError::TooDeep),
-            Err(error) => Err(FieldError::NoValue(error.to_string())),
-        }
+        check_levels(data.get(), MAX_DEPTH)
+    }
+}
+
+/// Checks a text by parsing it: its depth, its numbers and its strings.
+fn check_levels(json: &str, most: usize) -> Result<(), FieldError> {
+    let mut parser = serde_json::Deserializer::from_str(json);
+    match Levels(most).deserialize(&mut parser) {
+        Ok(()) => Ok(()),
+        // The depth is the only error of ours; all others are the parser's.
+        Err(error) if error.is_data() => Err(FieldError::TooDeep),
+        Err(error) => Err(FieldError::NoValue(error.to_string())),
     }
 }
 
@@ -265,6 +287,9 @@ mod tests {
         assert_eq!(check_topic(&"x".repeat(256)), Err(FieldError::TooLong { field: "topic", bytes: 256 }));
         assert_eq!(check_topic(&"x".repeat(255)), Ok(()));
         assert_eq!(check_length("key", ""), Ok(()));
+        assert_eq!(given_id("id", Some("")), Ok(None));
+        assert_eq!(given_id("id", Some("0")), Ok(Some("0".into())));
+        assert_eq!(given_id("id", Some(&"x".repeat(256))), Err(FieldError::TooLong { field: "id", bytes: 256 }));
         assert_eq!(check_length("key", &"é".repeat(128)).map_err(|e| e.code()), Err(ErrorCode::LimitExceeded));
     }
 
@@ -288,7 +313,7 @@ mod tests {
         {
             assert_eq!(check(good), Ok(()), "{good}");
         }
-        for bad in [r#"["\ud834"]"#, "[1e400]", "-1e999"] {
+        for bad in ["[1e400]", "-1e999", r#"["\ud834",1e400]"#] {
             assert!(matches!(check(bad), Err(FieldError::NoValue(_))), "{bad}");
         }
     }
@@ -310,8 +335,25 @@ mod tests {
         for fine in ["null", "-0.0e-999", "12345678901234567890123", r#""\ud83d\ude00\u0000""#, r#"{"a":1,"a":2}"#] {
             assert_eq!(checked(fine), Ok(()), "{fine}");
         }
-        for broken in [r#""\ud800""#, r#"{"\udc00":1}"#, r#"["\ud83d\u0061"]"#, "1e999", "[-1e400]"] {
+        for broken in ["1e999", "[-1e400]", r#"["\ud83d",1e999]"#] {
             assert!(matches!(checked(broken), Err(FieldError::NoValue(_))), "{broken}");
         }
+    }
+
+    #[test]
+    fn half_of_a_pair_is_replaced_in_data_of_every_publisher() {
+        for (given, kept) in [
+            (r#""cut \ud83d""#, r#""cut \ufffd""#),
+            (r#"{"\udc00":"\ud83d\ude00"}"#, r#"{"\ufffd":"\ud83d\ude00"}"#),
+            (r#"["\ud83d\u0061"]"#, r#"["\ufffd\u0061"]"#),
+        ] {
+            let raw = || RawValue::from_string(given.to_owned()).unwrap();
+            for payload in [Payload::json(raw()), Payload::foreign_json(raw())] {
+                assert!(matches!(payload, Ok(Payload::Json(data)) if data.get() == kept), "{given}");
+            }
+            assert!(matches!(Payload::Json(raw()).check(), Err(FieldError::NoValue(_))), "what a pod sends is whole");
+        }
+        let deep = format!("{}\"\\ud83d\"{}", "[".repeat(MAX_DEPTH + 1), "]".repeat(MAX_DEPTH + 1));
+        assert_eq!(checked(&deep), Err(FieldError::TooDeep));
     }
 }

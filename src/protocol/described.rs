@@ -141,6 +141,7 @@ impl Dialect for Described {
                 }
             }
         }
+        let named = rooms.iter().map(|joined| joined.room.clone()).collect();
         // A room of the cursor may be one that the client lost: it is not the one on which the connection depends.
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {
@@ -152,7 +153,7 @@ impl Dialect for Described {
         let after = self.0.continue_after.as_ref().and_then(|template| filled(template, opening)).map(Into::into);
         // A position says more than an event: the event is one of the room that the position is of.
         let after = after.filter(|_| rooms.first().is_none_or(|first| first.since.is_none()));
-        Ok(OpenOutcome { rooms, greets_in_room, after })
+        Ok(OpenOutcome { rooms, named, greets_in_room, after })
     }
 
     fn push(&self, push: &ServerPush<'_>, out: &mut Messages) {

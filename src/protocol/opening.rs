@@ -6,7 +6,7 @@ use http::Uri;
 
 use crate::{
     auth::Grant,
-    model::{ErrorCode, Limits, Reply, SubscribeTo},
+    model::{ErrorCode, Limits, Reply, Room, SubscribeTo},
 };
 
 /// What is known of a new connection.
@@ -58,6 +58,8 @@ pub fn query<'a>(target: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
 pub struct OpenOutcome {
     /// The rooms that the connection joins without a command, under the rules of their policies. Each is answered as after a command.
     pub rooms: Vec<SubscribeTo>,
+    /// Those of them that the dialect names, whatever a cursor says.
+    pub named: Vec<Room>,
     /// Whether [`ServerPush::Greeting`] is written after the connection has joined the first of them, before the events of that
     /// room. A connection that cannot join it is then refused.
     pub greets_in_room: bool,

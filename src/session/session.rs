@@ -26,6 +26,8 @@ pub struct Session {
     pub awaits_token: bool,
     /// Whether it was counted among its user's connections.
     pub holds_place: bool,
+    /// The rooms in which its dialect began.
+    pub begun_in: Box<[Room]>,
     /// There once it has sent a signal.
     pub signals: Option<Box<SentSignals>>,
     rates: CommandRates,
@@ -48,7 +50,14 @@ impl Session {
         let awaits_token = grant.is_none();
         let free = FreeShare::new(limits.in_welcome.max_rooms);
         let grant = grant.unwrap_or_default();
-        Self { id, grant, awaits_token, holds_place: false, signals: None, rates, free, control_frames }
+        let begun_in = Box::default();
+        Self { id, grant, awaits_token, holds_place: false, begun_in, signals: None, rates, free, control_frames }
+    }
+
+    /// Whether no command is needed to be in a room: it is the user's own, or one in which the dialect began.
+    fn is_unasked(&self, room: &Room) -> bool {
+        let personal = self.grant.claims().and_then(|claims| claims.personal_room.as_ref());
+        personal == Some(room) || self.begun_in.contains(room)
     }
 
     /// Goes on with the rates of a client that was here before, and leaves its own in their place.
@@ -156,7 +165,11 @@ impl Session {
             }
             Command::Connect { token: None } => Action::Reply(Reply::Done { expires_at: expires_at() }),
             Command::Subscribe(rooms) => Action::Subscribe(rooms),
-            Command::Unsubscribe { room } => Action::Unsubscribe(room),
+            Command::Unsubscribe { room, unasked: false } if self.is_unasked(&room) => {
+                let message = format!("this connection is in {room} unasked, for as long as it is open");
+                Action::refuse(ErrorCode::NotSubscribed, message, Some(room))
+            }
+            Command::Unsubscribe { room, .. } => Action::Unsubscribe(room),
             Command::Publish { room, topic, payload, key, event_id, idempotency_key } => {
                 let user = self.grant.user().map(|user| user.as_ref().into());
                 let publication = Publication { topic, key, payload, user, id: event_id, idempotency_key };

@@ -155,7 +155,7 @@ async fn what_is_wrong_has_a_code_and_a_sentence() {
         ("r", None, Code::InvalidArgument, "bad_request", "`event` is missing"),
         ("r", event("", "1"), Code::InvalidArgument, "bad_request", "topic"),
         ("r", event("t", "{"), Code::InvalidArgument, "bad_request", "`json` is not JSON"),
-        ("r", event("t", "[\"\\ud800\"]"), Code::InvalidArgument, "bad_request", "data holds"),
+        ("r", event("t", "[1e999]"), Code::InvalidArgument, "bad_request", "data holds"),
         ("r", event(&"t".repeat(256), "1"), Code::InvalidArgument, "limit_exceeded", "topic"),
     ] {
         let status = refused(api.publish(publish_to(room, event)).await);

@@ -16,7 +16,7 @@ use roomcast::testing::{
     pod::Pod,
 };
 use roomcast_proto::realtime::{
-    BroadcastEventRequest, GetConnectionStatsRequest, NotifyBookingResultRequest,
+    BroadcastEventRequest, GetConnectionStatsRequest, NotifyBookingResultRequest, SendToUserRequest,
     realtime_service_client::RealtimeServiceClient,
 };
 use serde_json::{Value, json};

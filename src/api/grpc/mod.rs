@@ -9,6 +9,6 @@ mod server;
 mod service;
 mod status;
 
-pub(crate) use native::json_payload;
+pub(crate) use native::foreign_json_payload;
 pub use server::Grpc;
 pub use service::{GrpcAnswer, GrpcHandler, GrpcService, handler};

@@ -206,10 +206,17 @@ fn publication(event: Option<Event>) -> Result<Publication, ApiError> {
 }
 
 /// A text that must be JSON.
-pub(crate) fn json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
-    let raw = RawValue::from_string(json)
-        .map_err(|error| ApiError::bad_request(format!("`{field}` is not JSON: {error}")))?;
-    Ok(Payload::json(raw)?)
+fn json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
+    Ok(Payload::json(raw_json(field, json)?)?)
+}
+
+/// The same, from a caller that was there before the pod: as deep as plain messages may be.
+pub(crate) fn foreign_json_payload(field: &str, json: String) -> Result<Payload, ApiError> {
+    Ok(Payload::foreign_json(raw_json(field, json)?)?)
+}
+
+fn raw_json(field: &str, json: String) -> Result<Box<RawValue>, ApiError> {
+    RawValue::from_string(json).map_err(|error| ApiError::bad_request(format!("`{field}` is not JSON: {error}")))
 }
 
 fn bounded(field: &str, given: Option<u32>, most: usize) -> Result<usize, ApiError> {

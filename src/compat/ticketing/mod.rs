@@ -36,13 +36,21 @@ pub(super) fn extend(
     }
     if settings.service.realtime {
         let (user_room, ack_timeout) = (settings.service.user_room.clone(), settings.service.ack_timeout);
+        let everybody_in = everybody_in(config);
         let largest = config.limits.api_body;
         extensions.grpc_services.push(Box::new(move |services, _| {
-            let service = Realtime::new(Arc::clone(services), user_room, ack_timeout, metrics.clone());
+            let service =
+                Realtime::new(Arc::clone(services), user_room, everybody_in.clone(), ack_timeout, metrics.clone());
             Arc::new(RealtimeCalls::new(service, largest, metrics))
         }));
     }
     Ok(())
+}
+
+/// The rooms that every connection of some dialect is in: they are the pod's own, and none that a client joined.
+fn everybody_in(config: &Config) -> Arc<[Box<str>]> {
+    let templates = config.settings.dialects.iter().flat_map(|dialect| &dialect.rooms);
+    templates.filter(|template| template.sources().next().is_none()).map(|template| template.as_str().into()).collect()
 }
 
 /// The namespaces of rooms that the policies name.

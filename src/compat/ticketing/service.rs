@@ -18,7 +18,7 @@ use tonic::{Request, Response, Status, codec::CompressionEncoding, metadata::Met
 
 use super::metrics::RealtimeMetrics;
 use crate::{
-    api::{ApiError, GrpcAnswer, GrpcHandler, GrpcService, grpc_handler, json_payload, publish, rooms},
+    api::{ApiError, GrpcAnswer, GrpcHandler, GrpcService, foreign_json_payload, grpc_handler, publish, rooms},
     config::PersonalRoom,
     hub::{AckWatch, Services},
     model::{Payload, Position, Room},
@@ -40,6 +40,8 @@ const METHODS: [&str; 6] = [
 pub(super) struct Realtime {
     services: Arc<Services>,
     user_room: PersonalRoom,
+    /// The rooms that are counted only if one asks for them.
+    everybody_in: Arc<[Box<str>]>,
     /// For how long an ack is waited for.
     ack_timeout: Duration,
     metrics: Option<Arc<RealtimeMetrics>>,
@@ -236,7 +238,9 @@ impl RealtimeService for Realtime {
         let total: usize = fleet.iter().map(|pod| pod.connections).sum();
         let known: usize = fleet.iter().flat_map(|pod| &pod.workers).map(|worker| worker.identified).sum();
         let traffic = services.fleet_traffic(room).await.map_err(ApiError::from)?;
-        for (room, members) in traffic.iter().flat_map(|pod| &pod.rooms) {
+        let counted =
+            |room: &Room| *room.as_str() == *asked || self.everybody_in.iter().all(|all| **all != *room.as_str());
+        for (room, members) in traffic.iter().flat_map(|pod| &pod.rooms).filter(|(room, _)| counted(room)) {
             *per_room.entry(room.to_string()).or_default() += int(*members);
         }
         let uptime_ms = traffic.iter().map(|pod| pod.uptime_ms).max().unwrap_or_default();
@@ -254,14 +258,15 @@ impl RealtimeService for Realtime {
 }
 
 impl Realtime {
-    /// `user_room`: where what is for one user goes.
+    /// `user_room`: where what is for one user goes. `everybody_in`: the rooms that are counted only if one asks for them.
     pub(super) fn new(
         services: Arc<Services>,
         user_room: PersonalRoom,
+        everybody_in: Arc<[Box<str>]>,
         ack_timeout: Duration,
         metrics: Option<Arc<RealtimeMetrics>>,
     ) -> Self {
-        Self { services, user_room, ack_timeout, metrics }
+        Self { services, user_room, everybody_in, ack_timeout, metrics }
     }
 
     /// Sends an event to a user's own room; how many connections are in it.
@@ -329,7 +334,7 @@ impl Realtime {
 
 /// What a caller sends; one that left it out means an event without data.
 fn payload(json: String) -> Result<Payload, ApiError> {
-    json_payload("payload", if json.is_empty() { "null".to_owned() } else { json })
+    foreign_json_payload("payload", if json.is_empty() { "null".to_owned() } else { json })
 }
 
 /// How long a call may still take, less a tenth: its answer is to come before its caller gives up.
@@ -353,7 +358,7 @@ fn time_left(metadata: &MetadataMap) -> Duration {
 
 fn json(data: &impl Serialize) -> Result<Payload, ApiError> {
     let text = serde_json::to_string(data).map_err(|error| ApiError::bad_request(error.to_string()))?;
-    json_payload("the request", text)
+    foreign_json_payload("the request", text)
 }
 
 fn int(count: usize) -> i32 {

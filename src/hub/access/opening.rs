@@ -36,7 +36,7 @@ pub(crate) fn open(core: &mut Core, key: ConnectionKey, target: &Uri) {
 
 /// Begins a connection as one of its dialects does; whether it was not refused.
 pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, request: OpeningRequest) -> bool {
-    let OpenOutcome { mut rooms, greets_in_room: greets, after } = match core.clients.say_first(key, &request) {
+    let OpenOutcome { mut rooms, named, greets_in_room: greets, after } = match core.clients.say_first(key, &request) {
         None => return false,
         Some(Ok(outcome)) => outcome,
         Some(Err(disconnect)) => {
@@ -48,6 +48,11 @@ pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, request: Ope
     if core.clients.connections.get(key).is_some_and(|connection| !connection.transport.attends()) {
         identify(core, key);
         return true;
+    }
+    if let Some(connection) = core.clients.connections.get_mut(key).filter(|_| !named.is_empty()) {
+        // An Engine.IO session begins in each of its namespaces.
+        let session = &mut connection.session;
+        session.begun_in = std::mem::take(&mut session.begun_in).into_iter().chain(named).collect();
     }
     // Where it goes on in its own room counts: it is not put there from now on.
     if !greets {

@@ -12,7 +12,7 @@ use crate::{
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, MAX_OFFSET, MethodCall, Offset,
         Payload, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
-        check_length, check_name, check_topic, whole_number,
+        check_length, check_name, check_topic, whole_number, with_whole_pairs,
     },
     protocol::{MAX_ID_BYTES, Message},
 };
@@ -53,7 +53,9 @@ fn read(
         Message::Binary(bytes) => std::str::from_utf8(bytes)
             .map_err(|_| DescribedDecodeError::new("the message is binary, and no JSON: it is not UTF-8"))?,
     };
-    let whole: &RawValue = serde_json::from_str(text)
+    // Wherever a half of a pair stands, in a name or in what a rule looks at, the message is understood.
+    let text = with_whole_pairs(text);
+    let whole: &RawValue = serde_json::from_str(&text)
         .map_err(|error| DescribedDecodeError::new(format!("the message is not JSON: {error}")))?;
     let id = description.id.as_ref().map(|pointer| command_id(pointer, whole)).transpose()?.flatten();
     if let Some(id) = &id {
@@ -75,7 +77,8 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let (room, spelling) = room(template)?;
             Command::Subscribe(vec![SubscribeTo { room, since: position("since", since.as_ref(), whole)?, spelling }])
         }
-        Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0 },
+        // The clients that a dialect describes know of no such rooms, and would hear of nothing any more.
+        Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0, unasked: false },
         Action::Presence(template) => Command::Presence { room: room(template)?.0 },
         Action::Publish { room: template, topic, key, event_id, idempotency_key, data } => {
             let (room, _) = room(template)?;
@@ -236,10 +239,7 @@ fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, Describ
     template.fill(|source, out| {
         let Source::Value(pointer) = source else { return Ok(false) };
         match pointer.find(whole).map_err(not_json)? {
-            Some(value) => {
-                let before = out.len();
-                Ok(text_of(value, out).map_err(not_json)? && out.len() > before)
-            }
+            Some(value) => text_of(value, out).map_err(not_json),
             None => Ok(false),
         }
     })

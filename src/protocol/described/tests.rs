@@ -1,6 +1,7 @@
 //! Described dialects: what messages mean, and what is said.
 #![allow(clippy::unwrap_used)]
 
+mod left_out;
 mod resuming;
 
 use std::{path::Path, sync::Arc};
@@ -234,13 +235,12 @@ fn a_connection_can_be_greeted_in_its_room() {
     let open = |target: &str, grant: &Grant| {
         let mut opened = Err(Disconnect::Normal);
         let said = opening(target, grant, |opening| text(|out| opened = polls.open(opening, out)));
-        let OpenOutcome { rooms, greets_in_room, after } = opened.unwrap();
+        let OpenOutcome { rooms, greets_in_room, after, .. } = opened.unwrap();
         (rooms.iter().map(|to| to.room.to_string()).collect::<Vec<_>>(), greets_in_room, after, said)
     };
     let both = vec!["session:7".to_owned(), "team:red".to_owned()];
     assert_eq!(open("/?after=e%3A5", &ann), (both, true, Some("e:5".into()), vec![]));
-    let one = vec!["session:1".to_owned()];
-    assert_eq!(open("/?s=1&after=", &claims(r#"{"teams":[{}]}"#)), (one, true, None, vec![]));
+    assert_eq!(open("/?s=1&after=", &claims(r#"{"teams":[{}]}"#)), (vec!["session:1".to_owned()], true, None, vec![]));
     // Without a room there is nothing to wait for.
     let nobody = r#"["hello",{"replayed":false,"all":null,"s":"of "}]"#;
     assert_eq!(open("/", &Grant::default()), (vec![], false, None, vec![nobody.to_owned()]));

@@ -254,10 +254,27 @@ impl<'a> Scene<'a> {
         text.is_some()
     }
 
+    /// Writes the first value that a placeholder has, an empty text only where it has no other; whether it has one.
     fn placeholder(&self, placeholder: &Placeholder, out: &mut Vec<u8>) -> bool {
-        placeholder.iter().any(|field| self.value(field, out))
+        let (start, mut is_empty) = (out.len(), false);
+        for field in placeholder {
+            if self.value(field, out) {
+                if out.get(start..) != Some(EMPTY) {
+                    return true;
+                }
+                is_empty = true;
+            }
+            out.truncate(start);
+        }
+        if is_empty {
+            out.extend_from_slice(EMPTY);
+        }
+        is_empty
     }
 }
+
+/// A text that says nothing.
+const EMPTY: &[u8] = b"\"\"";
 
 /// Writes a number or a switch; whether there is one.
 fn number_of(value: Option<impl Display>, out: &mut Vec<u8>) -> bool {
@@ -285,7 +302,7 @@ pub(super) fn write(steps: &[Step], scene: &Scene<'_>, out: &mut Vec<u8>) {
                         Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                         Piece::Placeholder(placeholder) => {
                             let mut text = String::new();
-                            placeholder.iter().any(|field| scene.text(field, &mut text));
+                            placeholder.iter().any(|field| scene.text(field, &mut text) && !text.is_empty());
                             let start = out.len();
                             quote(&text, out);
                             // Without the quotes around it.

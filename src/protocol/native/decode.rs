@@ -18,7 +18,7 @@ use serde_json::value::RawValue;
 use crate::{
     model::{
         Command, CommandError, CommandId, Epoch, ErrorCode, FieldError, IdempotencyKey, Payload, RawArray, Request,
-        Room, Since, SubscribeTo, Token, check_length, check_topic, whole_number,
+        Room, Since, SubscribeTo, Token, check_length, check_topic, given_id, whole_number,
     },
     protocol::Message,
 };
@@ -138,7 +138,7 @@ impl Fields<'_> {
         Ok(match kind {
             "connect" => Command::Connect { token: self.token.optional_text("token")?.map(Token::new) },
             "subscribe" => Command::Subscribe(self.subscribe()?),
-            "unsubscribe" => Command::Unsubscribe { room: self.room.room()? },
+            "unsubscribe" => Command::Unsubscribe { room: self.room.room()?, unasked: true },
             "publish" => self.publish(&[])?,
             "signal" => self.signal()?,
             "status" => self.status()?,
@@ -192,8 +192,8 @@ impl Fields<'_> {
         let topic = self.topic.text("topic")?;
         check_topic(&topic)?;
         let key = self.key.bounded_text("key")?;
-        let event_id = self.event_id.bounded_text("event_id")?;
-        let idempotency_key = self.idempotency_key.bounded_text("idempotency_key")?.map(IdempotencyKey::of_client);
+        let event_id = self.event_id.id_text("event_id")?;
+        let idempotency_key = self.idempotency_key.id_text("idempotency_key")?.map(IdempotencyKey::of_client);
         // `"data": null` is data, so absence alone counts here.
         let payload = match (self.data.0, self.data64.given()) {
             (Some(data), None) if !parts.is_empty() => Self::binary_part(data, parts)?,
@@ -252,6 +252,10 @@ impl<'a> Field<'a> {
         let Some(text) = self.optional_text(name)? else { return Ok(None) };
         check_length(name, &text)?;
         Ok(Some(text.into()))
+    }
+
+    fn id_text(self, name: &'static str) -> Result<Option<Box<str>>, NativeDecodeError> {
+        Ok(given_id(name, self.optional_text(name)?.as_deref())?)
     }
 
     fn text(self, name: &str) -> Result<Cow<'a, str>, NativeDecodeError> {

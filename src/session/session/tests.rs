@@ -46,6 +46,21 @@ fn commands_cost_what_they_make_the_pod_do() {
 }
 
 #[test]
+fn a_described_client_leaves_only_rooms_that_it_joined_by_a_command() {
+    let mut session = Session::new(ConnectionId(1), Some(Grant::default()), &LIMITS, 0);
+    let room = |name: &str| Room::parse(name).unwrap();
+    session.begun_in = [room("everyone")].into();
+    let mut leave = |name: &str, unasked: bool| {
+        let request = Request { id: None, command: Command::Unsubscribe { room: room(name), unasked } };
+        session.receive_with(|| Ok(request), |_| Arc::default(), &LIMITS, 0).1
+    };
+    let refused = leave("everyone", false);
+    assert!(matches!(refused, Action::Reply(Reply::Error { code: ErrorCode::NotSubscribed, .. })), "{refused:?}");
+    assert!(matches!(leave("event:1", false), Action::Unsubscribe(left) if left.as_str() == "event:1"));
+    assert!(matches!(leave("everyone", true), Action::Unsubscribe(_)), "the native protocol says what it is in");
+}
+
+#[test]
 fn coming_back_with_a_token_to_all_rooms_and_their_lists_is_not_punished() {
     for (max_rooms, command_burst) in [(128, 256), (1_000, 1_024), (50, 64)] {
         let limits = SessionLimits { in_welcome: Limits { max_rooms, command_burst, ..LIMITS.in_welcome }, ..LIMITS };

@@ -335,6 +335,29 @@ async fn what_services_publish_in_redis_reaches_a_user_a_room_or_everyone() {
     published("broadcast:all", r#"{"type":"system:notice","payload":{"n":3}}"#);
     let notice = json!({"type": "system:notice", "payload": {"n": 3}});
     assert_eq!((user.json().await, guest.json().await), (notice.clone(), notice));
+    // Nobody leaves what it is in unasked, so that what is answered as delivered is. An empty room is none.
+    for room in ["user:u1", "everyone"] {
+        user.send(&json!({"type": "room:leave", "payload": {"room": room}}).to_string()).await;
+    }
+    user.send(r#"{"type":"room:join","payload":{"room":"","event_id":"123"}}"#).await;
+    let stats = members(&pods[1], 2).await;
+    assert_eq!(stats.connections_per_room, [("event:123".to_owned(), 2)].into());
+    published("booking:events", r#"{"type":"booking:confirmed","user_id":"u1","payload":"cut \ud83d"}"#);
+    assert_eq!(user.json().await, json!({"type": "booking:confirmed", "payload": "cut \u{fffd}"}));
+    published("broadcast:all", r#"{"type":"system:notice","payload":4}"#);
+    let notice = json!({"type": "system:notice", "payload": 4});
+    assert_eq!((user.json().await, guest.json().await), (notice.clone(), notice));
+    let deep = format!("{}{}", "[".repeat(300), "]".repeat(300));
+    for (payload, told) in [(r#""\ud83d""#.to_owned(), r#""\ufffd""#.to_owned()), (deep.clone(), deep)] {
+        let (event_type, user_id) = ("booking:confirmed".to_owned(), "u1".to_owned());
+        let request = SendToUserRequest { user_id, event_type, payload, require_ack: false };
+        assert!(grpc(&pods[1]).await.send_to_user(request).await.unwrap().into_inner().delivered);
+        match user.next().await {
+            Seen::Text(text) => assert!(text.contains(&told), "{text}"),
+            Seen::Json(value) => assert_eq!(value["payload"], serde_json::from_str::<Value>(&told).unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
     // What is for a user and names none goes to nobody.
     published("payment:events", r#"{"type":"payment:success","user_id":["u1"],"payload":{}}"#);
     assert!(user.is_quiet().await && guest.is_quiet().await);

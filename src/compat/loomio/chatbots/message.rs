@@ -8,7 +8,7 @@ use http::{Uri, uri::Authority};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::config::Origins;
+use crate::{config::Origins, model::with_whole_pairs};
 
 /// The longest channel, as Matrix has it for aliases and room IDs.
 const MAX_CHANNEL: usize = 255;
@@ -106,10 +106,13 @@ impl Send {
             payload: Option<&'a RawValue>,
             message: Option<String>,
         }
-        let either: Either<'_> = serde_json::from_slice(message).map_err(|_| UnfitMessageError::Message)?;
-        let config = either.config.map_or(message, |config| config.get().as_bytes());
+        // What no text can say is U+FFFD, as in events.
+        let message = String::from_utf8_lossy(message);
+        let message = &*with_whole_pairs(&message);
+        let either: Either<'_> = serde_json::from_str(message).map_err(|_| UnfitMessageError::Message)?;
+        let config = either.config.map_or(message, RawValue::get);
         let Config { server, access_token, channel } =
-            serde_json::from_slice(config).map_err(|_| UnfitMessageError::Message)?;
+            serde_json::from_str(config).map_err(|_| UnfitMessageError::Message)?;
         let said = match (&either.config, &either.payload, &either.message) {
             (Some(_), Some(payload), _) => Said::Payload(payload),
             (None, _, Some(message)) if !message.is_empty() => Said::Test(message),
@@ -256,6 +259,19 @@ mod tests {
         let hook = json!({"server": "https://a.hooks.example.com/hook?key=a&sig=b", "message": "hi"});
         let Send::Webhook { url, .. } = parse(&hook).unwrap() else { panic!("a webhook") };
         assert_eq!(url, "https://a.hooks.example.com/hook?key=a&sig=b");
+    }
+
+    #[test]
+    fn a_text_that_was_cut_is_sent() {
+        let servers = Origins::new(vec![OriginPattern::parse("https://matrix.example.com").unwrap()]);
+        let head = r##"{"server":"https://matrix.example.com","access_token":"t","channel":"#a:b","message":"hi "##;
+        for cut in [&br"\ud83d"[..], b"\xf0\x9f"] {
+            let Ok(Send::Matrix { content, .. }) = Send::parse(&[head.as_bytes(), cut, b"\"}"].concat(), &servers)
+            else {
+                panic!("{cut:?} is unfit")
+            };
+            assert_eq!(serde_json::from_str::<Value>(&content).unwrap()["body"], json!("hi \u{fffd}"));
+        }
     }
 
     #[test]

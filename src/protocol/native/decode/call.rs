@@ -7,7 +7,7 @@ impl Fields<'_> {
     pub(super) fn call(&self) -> Result<Command, NativeDecodeError> {
         let method = self.method.text("method")?;
         check_name("method", &method)?;
-        let idempotency_key = self.idempotency_key.bounded_text("idempotency_key")?.map(IdempotencyKey::of_client);
+        let idempotency_key = self.idempotency_key.id_text("idempotency_key")?.map(IdempotencyKey::of_client);
         // `"data": null` is data, so absence alone counts here.
         let data = match (self.data.0, self.data64.given()) {
             (Some(data), None) => Some(Payload::json(data.to_owned())?),

@@ -45,7 +45,10 @@ fn every_command_is_understood() {
             SubscribeTo { room: room("b"), since: Some(since("e", 0)), spelling: 0 },
         ])
     );
-    assert_eq!(command(r#"{"type":"unsubscribe","room":"a"}"#), Command::Unsubscribe { room: room("a") });
+    assert_eq!(
+        command(r#"{"type":"unsubscribe","room":"a"}"#),
+        Command::Unsubscribe { room: room("a"), unasked: true }
+    );
     assert_eq!(command(r#"{"type":"presence","room":"a"}"#), Command::Presence { room: room("a") });
     assert_eq!(
         command(r#"{"type":"history","room":"a","limit":5}"#),
@@ -90,6 +93,10 @@ fn data_is_kept_as_it_was_written() {
         let Command::Publish { payload: Payload::Json(raw), key, topic, .. } = command(&text) else { panic!("{data}") };
         assert_eq!((raw.get(), key.as_deref(), &*topic), (data, Some("k"), "t"));
     }
+    // A page that cuts a text by its length may cut an emoji.
+    let cut = command(r#"{"type":"publish","room":"a","topic":"t","data":{"text":"hi \ud83d"}}"#);
+    let Command::Publish { payload: Payload::Json(raw), .. } = cut else { panic!("{cut:?}") };
+    assert_eq!(raw.get(), r#"{"text":"hi \ufffd"}"#);
 }
 
 #[test]
@@ -99,8 +106,10 @@ fn a_publish_may_carry_an_id_and_a_key_of_its_own() {
     assert_eq!(both.id.as_deref(), Some("1"));
     let Command::Publish { event_id, idempotency_key, .. } = both.command else { panic!() };
     assert_eq!((event_id.as_deref(), idempotency_key), (Some("m-1"), Some(IdempotencyKey::of_client("k 1".into()))));
-    let neither = publish(r#","event_id":null,"idempotency_key":null"#).unwrap().command;
-    assert!(matches!(neither, Command::Publish { event_id: None, idempotency_key: None, .. }), "{neither:?}");
+    for empty in ["null", r#""""#] {
+        let neither = publish(&format!(r#","event_id":{empty},"idempotency_key":{empty}"#)).unwrap().command;
+        assert!(matches!(neither, Command::Publish { event_id: None, idempotency_key: None, .. }), "{neither:?}");
+    }
     for name in ["event_id", "idempotency_key"] {
         let of = |bytes: usize| publish(&format!(r#","{name}":"{}""#, "x".repeat(bytes)));
         assert!(of(MAX_FIELD_BYTES).is_ok());
