@@ -13,7 +13,7 @@ use crate::{
     config::{LookUpTemplate, PersonalRoom, TokenLookUp},
     dialect::Pointer,
     metrics::{RareWarning, TokenMetrics},
-    model::{Room, whole_digits},
+    model::{Room, whole_digits, with_whole_pairs},
 };
 
 /// The longest token that is looked up, in bytes.
@@ -155,6 +155,7 @@ impl StoredObject {
 
     fn usable(object: &[u8], settings: &TokenLookUp) -> (Self, Vec<Fault>) {
         let object = String::from_utf8_lossy(object);
+        let object = with_whole_pairs(&object);
         // Whatever else is in it may be as deep and as odd as JSON can be: only what is named is read.
         let Ok(whole) = serde_json::from_str::<&RawValue>(&object) else {
             return (Self::default(), vec![Fault::NotJson]);
@@ -237,7 +238,7 @@ mod tests {
             (r#"{"id":2,"id":1,"group_ids":[7]}"#, vec![]),
             (r#"{"id":1,"group_ids":[7,null]}"#, vec![Fault::Group]),
             (r#"{"id":1,"group_ids":[2.5,"",true,7]}"#, vec![Fault::Group]),
-            (r#"{"id":1,"name":"\ud83d","group_ids":[7]}"#, vec![]),
+            (r#"{"id":1,"name":"\ud83d","\ud83d":2,"group_ids":[7]}"#, vec![]),
             (r#"{"id":1,"group_ids":[7],"x":1e999}"#, vec![]),
             (&deep, vec![]),
         ] {
@@ -257,6 +258,12 @@ mod tests {
         let (found, faults) = usable(&many(1_500));
         assert_eq!((found.groups.len(), faults), (MAX_GROUPS, vec![Fault::TooMany]));
         assert_eq!(usable(&many(1_000)).1, []);
+    }
+
+    #[test]
+    fn what_is_kept_of_an_object_can_be_said_in_utf_8() {
+        let (object, _) = StoredObject::usable(br#" {"id":1,"name":"a\ud83d"} "#, &TokenLookUp::default());
+        assert_eq!(object.content.as_deref(), Some(r#"{"id":1,"name":"a\ufffd"}"#));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
     compat::Route,
     dialect::Pointer,
     hub::Services,
-    model::Token,
+    model::{Token, with_whole_pairs},
     transport::{
         content_encoding::{ENCODED, is_encoded},
         fetch::{Client, FetchError, Limits},
@@ -63,7 +63,9 @@ struct Question {
 impl Question {
     /// Reads a question; `None`: it is no object, or one of its members is no text.
     fn parse(body: &[u8]) -> Option<Self> {
-        let whole: &RawValue = serde_json::from_slice(body).ok()?;
+        let body = String::from_utf8_lossy(body);
+        let body = with_whole_pairs(&body);
+        let whole: &RawValue = serde_json::from_str(&body).ok()?;
         if !whole.get().starts_with('{') {
             return None;
         }
@@ -283,6 +285,7 @@ mod tests {
             (r#"{"user_secret":"1,a"}"#, question("1,a", "")),
             (r#"{"user_secret":"1,b","user_secret":"1,a","x":[[1e999]]}"#, question("1,a", "")),
             (" {} ", question("", "")),
+            (r#"{"user_secret":"1,a\udc00","document_name":"user-1","\ud83d":0}"#, question("1,a\u{fffd}", "user-1")),
             (r#"{"user_secret":1}"#, None),
             (r#"{"user_secret":"1,a","document_name":{}}"#, None),
             (r#"["1,a","user-1"]"#, None),
