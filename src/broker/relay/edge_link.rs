@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    MAX_HOPS,
+    MAX_HOPS, RelayAccess,
     edge_names::LinkHolder,
     edge_session::EdgeSession,
     edges::{EdgeHello, EdgeLink, LinkRefusal, MOST_LINKS},
@@ -78,7 +78,7 @@ pub async fn serve_edge<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (mut writes, mut reads) = socket.split();
-    let hello = match timeout(HELLO, hello(&home, &authorization, &mut reads)).await {
+    let (hello, terms) = match timeout(HELLO, hello(&home, &authorization, &mut reads)).await {
         Ok(Ok(hello)) => hello,
         Ok(Err(why)) => return refuse(&mut writes, &why).await,
         Err(_) => return refuse(&mut writes, "no hello came").await,
@@ -108,13 +108,13 @@ pub async fn serve_edge<S>(
         pod: home.pod.clone(),
         ancestry: home.ancestry(),
         largest,
-        wants_tokens: home.access.wants_tokens(),
+        wants_tokens: terms.wants_tokens,
     });
     let session = EdgeSession::new(Arc::clone(&home), Arc::clone(&link));
     let end = tokio::select! {
         end = read(session, (&home, &link), reads) => end,
         end = write(&home, &link, &mut writes) => end,
-        end = watch(&home, &link, &authorization) => end,
+        end = watch(&home, &link, &authorization, &terms) => end,
     };
     end.tell(&home.metrics, &link.pod, link.number);
     if let Some(refused) = link.strangers.end() {
@@ -147,8 +147,35 @@ async fn refuse<S: Sink<Message> + Unpin>(writes: &mut S, why: &str) {
     let _ = writes.send(Message::Close(Some(frame))).await;
 }
 
-/// The edge's first message. The error is why it is refused.
-async fn hello<S>(home: &Home, authorization: &[u8], reads: &mut S) -> Result<EdgeHello, String>
+/// What a link goes by while it stands, as the home's configuration said when the edge said hello: read once, so that all that goes by it agrees.
+struct LinkTerms {
+    rooms: Vec<String>,
+    wants_tokens: bool,
+    compresses: Option<u64>,
+}
+
+impl LinkTerms {
+    fn of(access: &dyn RelayAccess) -> Self {
+        Self { rooms: access.rooms(), wants_tokens: access.wants_tokens(), compresses: access.compresses() }
+    }
+
+    /// Why they do not hold any more; `None`: they do.
+    fn broken(&self, access: &dyn RelayAccess) -> Option<&'static str> {
+        let Self { rooms, wants_tokens, compresses } = Self::of(access);
+        if rooms != self.rooms {
+            Some("`relay.rooms` has changed")
+        } else if wants_tokens != self.wants_tokens {
+            Some("`relay.verify_users` has changed")
+        } else if compresses != self.compresses {
+            Some("`relay.compress` has changed, or which rooms share a window")
+        } else {
+            None
+        }
+    }
+}
+
+/// The edge's first message, and what its link goes by. The error is why it is refused.
+async fn hello<S>(home: &Home, authorization: &[u8], reads: &mut S) -> Result<(EdgeHello, LinkTerms), String>
 where
     S: Stream<Item = Result<Message, tungstenite::Error>> + Unpin,
 {
@@ -190,8 +217,10 @@ where
         home.metrics.refused_memory.increment(1);
         return Err("this home is short of memory: come back later".to_owned());
     }
-    let packs = inflates && home.access.compresses().is_some();
-    Ok(EdgeHello { pod, holder: LinkHolder { authorization: authorization.to_vec(), secret }, address, packs })
+    let terms = LinkTerms::of(&*home.access);
+    let (holder, packs) =
+        (LinkHolder { authorization: authorization.to_vec(), secret }, inflates && terms.compresses.is_some());
+    Ok((EdgeHello { pod, holder, address, packs }, terms))
 }
 
 /// The next binary message.
@@ -268,23 +297,16 @@ fn renew_caught_up(home: &Home, link: &EdgeLink) {
 }
 
 /// Waits until the edge's key is none any more, or other rooms are allowed: then it comes back, and follows those. Or until it is too slow.
-async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8]) -> LinkEnd {
-    let (rooms, wants_tokens, mut keys) = (home.access.rooms(), home.access.wants_tokens(), home.access.keys());
-    let compresses = home.access.compresses();
+async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8], terms: &LinkTerms) -> LinkEnd {
+    let mut keys = home.access.keys();
     let mut pace = TakingPace::new(TAKES_WITHIN.as_millis() as usize / LOOK_EVERY.as_millis() as usize);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         if !home.access.allows_key(Some(authorization)) {
             return LinkEnd::of(NO_KEY);
         }
-        if home.access.rooms() != rooms {
-            return LinkEnd::of("`relay.rooms` has changed");
-        }
-        if home.access.wants_tokens() != wants_tokens {
-            return LinkEnd::of("`relay.verify_users` has changed");
-        }
-        if home.access.compresses() != compresses {
-            return LinkEnd::of("`relay.compress` has changed, or which rooms share a window");
+        if let Some(why) = terms.broken(&*home.access) {
+            return LinkEnd::of(why);
         }
         if pace.is_too_slow(&link.queue) {
             return LinkEnd::cut(CutReason::Slow, format!("it has not taken what it was told {TAKES_WITHIN:?} ago"));
