@@ -196,7 +196,7 @@ pub(super) fn serve_edges(
         }
         let ticks = async {
             loop {
-                home.tick(Instant::now());
+                home.tick(Instant::now()).await;
                 tokio::time::sleep(Duration::from_millis(250)).await;
             }
         };

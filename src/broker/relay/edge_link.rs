@@ -311,7 +311,7 @@ async fn watch(home: &Home, link: &EdgeLink, authorization: &[u8], terms: &LinkT
         if pace.is_too_slow(&link.queue) {
             return LinkEnd::cut(CutReason::Slow, format!("it has not taken what it was told {TAKES_WITHIN:?} ago"));
         }
-        home.review_users(link, &mut keys);
+        home.review_users(link, &mut keys).await;
         // What was behind when the last write ended.
         renew_caught_up(home, link);
     }

@@ -1,20 +1,20 @@
 //! The members that edges have told of, so that they can be taken back when an edge is gone. Without I/O.
 //!
-//! Always holds: the members of an edge whose link was lost stay for [`GRACE`], so that a short cut is not told; those that it does not name
+//! Always holds: the members of an edge whose link was lost stay for [`GRACE`](super::member_departure::GRACE), so that a short cut is not told; those that it does not name
 //! when it comes back are taken back then; a member of whose user no good token counts is shown once one does ([`HiddenMembers`]). Bounded:
 //! [`MOST`] members of one edge and [`MOST_BYTES`] for them; the members of all edges by what the pod's queues may hold.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use super::hidden_members::{ENTRY, HiddenMembers};
+use super::{
+    hidden_members::{ENTRY, HiddenMembers, MemberPlace},
+    member_departure::MemberDeparture,
+};
 use crate::model::{Member, Room};
-
-/// For how long the members of an edge without a link stay.
-pub(super) const GRACE: Duration = Duration::from_secs(10);
 
 /// The most members of one edge that are kept; of those beyond it no list tells.
 const MOST: usize = 500_000;
@@ -91,14 +91,15 @@ impl EdgeRooms {
         true
     }
 
-    /// Recounts what is left.
-    fn recount(&mut self) {
-        let members = self.rooms.values().flat_map(HashMap::iter);
-        let of =
-            |(connection, known): (&Arc<str>, &KnownMember)| ENTRY + connection.len() + length(known.user.as_ref());
-        self.count = self.rooms.values().map(HashMap::len).sum::<usize>() + self.hidden.count();
-        let shown = self.rooms.keys().map(room_cost).sum::<usize>() + members.map(of).sum::<usize>();
-        self.bytes = shown + self.hidden.bytes();
+    /// Hides a member that is not shown, if there is place for it among those of its edge.
+    fn hide(&mut self, room: &Room, member: &Member, round: u64) -> bool {
+        let added = HiddenMembers::cost_of(room, member);
+        let has_place = self.count < MOST && self.bytes + added <= MOST_BYTES;
+        if has_place {
+            self.hidden.hide(room, member, round);
+            (self.count, self.bytes) = (self.count + 1, self.bytes + added);
+        }
+        has_place
     }
 }
 
@@ -115,11 +116,11 @@ impl KnownEdges {
         self.edges.get_mut(edge).filter(|known| known.link == Some(link))
     }
 
-    /// Takes an edge's members out.
-    fn remove(&mut self, edge: &str) -> Vec<(Room, Member)> {
-        let Some(known) = self.edges.remove(edge) else { return Vec::new() };
-        self.bytes -= known.bytes;
-        members_of(known)
+    /// Forgets an edge of which nothing is left, where all of it goes.
+    fn forget_empty(&mut self, edge: &str, departure: MemberDeparture<'_>) {
+        if departure.takes_all() && self.edges.get(edge).is_some_and(|known| known.count == 0) {
+            self.edges.remove(edge);
+        }
     }
 }
 
@@ -156,26 +157,65 @@ impl EdgeMembers {
         (known.link, known.lost, known.is_told) = (Some(link), None, false);
     }
 
-    /// It has told all: those that it did not name are gone. Said again in the same round it means nothing.
-    pub(super) fn told_all(&self, edge: &str, link: u64) -> Vec<(Room, Member)> {
+    /// The places of an edge's members that go now. They are taken back by [`EdgeMembers::take`], a part at a time. That an edge has told all
+    /// means nothing when it is said again in the same round.
+    pub(super) fn leaving(&self, edge: &str, departure: MemberDeparture<'_>) -> Vec<MemberPlace> {
         let mut all = self.lock();
-        let Some(known) = all.over(edge, link).filter(|known| !known.is_told) else { return Vec::new() };
-        known.is_told = true;
-        let (round, before) = (known.round, known.bytes);
-        let mut gone = Vec::new();
-        known.rooms.retain(|room, members| {
-            members.retain(|connection, known| {
-                if known.round < round {
-                    gone.push((room.clone(), Member { connection: Arc::clone(connection), user: known.user.clone() }));
-                }
-                known.round >= round
-            });
-            !members.is_empty()
+        let Some(known) = all.edges.get_mut(edge).filter(|known| departure.is_now(known.link, known.lost)) else {
+            return Vec::new();
+        };
+        if let MemberDeparture::Unnamed { .. } = departure
+            && std::mem::replace(&mut known.is_told, true)
+        {
+            return Vec::new();
+        }
+        let now = known.round;
+        let shown = known.rooms.iter().flat_map(|(room, members)| {
+            let goes =
+                move |(_, known): &(&Arc<str>, &KnownMember)| departure.takes(known.user.as_ref(), (known.round, now));
+            members.iter().filter(goes).map(move |(connection, _)| (room.clone(), Arc::clone(connection)))
         });
-        known.hidden.forget_before(round);
-        known.recount();
-        let freed = before - known.bytes;
-        all.bytes -= freed;
+        let hidden = known.hidden.places().filter(|(_, round)| departure.takes_hidden((*round, now)));
+        let leaving = shown.chain(hidden.map(|(place, _)| place.clone())).collect();
+        all.forget_empty(edge, departure);
+        leaving
+    }
+
+    /// Takes back what is at these places and still goes. Those that were shown are returned.
+    pub(super) fn take(
+        &self,
+        edge: &str,
+        departure: MemberDeparture<'_>,
+        places: &[MemberPlace],
+    ) -> Vec<(Room, Member)> {
+        let mut all = self.lock();
+        let Some(known) = all.edges.get_mut(edge).filter(|known| departure.is_now(known.link, known.lost)) else {
+            return Vec::new();
+        };
+        let (before, mut gone) = (known.bytes, Vec::new());
+        for place in places {
+            let (room, connection) = place;
+            let shown = known.shown(room, connection).map(|shown| (shown.user.clone(), shown.round));
+            let Some((user, round)) = shown else {
+                if known.hidden.round_of(place).is_some_and(|round| departure.takes_hidden((round, known.round))) {
+                    known.unhide(room, connection);
+                }
+                continue;
+            };
+            if !departure.takes(user.as_ref(), (round, known.round)) {
+                continue;
+            }
+            known.take_out(room, connection);
+            let member = Member { connection: Arc::clone(connection), user };
+            if departure.hides() {
+                // Its own round: one that this round has not named may be gone, and then is forgotten with it.
+                known.hide(room, &member, round);
+            }
+            gone.push((room.clone(), member));
+        }
+        let now = known.bytes;
+        all.bytes = all.bytes + now - before;
+        all.forget_empty(edge, departure);
         gone
     }
 
@@ -195,11 +235,7 @@ impl EdgeMembers {
         let was_shown = known.take_out(room, &member.connection);
         known.unhide(room, &member.connection);
         let freed = before - known.bytes;
-        let has_place = known.count < MOST && added <= left + freed && known.bytes + added <= MOST_BYTES;
-        if has_place {
-            known.hidden.hide(room, member, known.round);
-            (known.count, known.bytes) = (known.count + 1, known.bytes + added);
-        }
+        let has_place = added <= left + freed && known.hide(room, member, known.round);
         let now = known.bytes;
         all.bytes = all.bytes + now - before;
         match (was_shown, has_place) {
@@ -209,12 +245,12 @@ impl EdgeMembers {
         }
     }
 
-    /// A good token of a user counts: its members that are to be told of.
-    pub(super) fn show(&self, edge: &str, link: u64, user: &Arc<str>) -> Vec<(Room, Member)> {
+    /// A good token of a user counts: its members that are to be told of, so many of them at most.
+    pub(super) fn show(&self, edge: &str, link: u64, user: &Arc<str>, most: usize) -> Vec<(Room, Member)> {
         let mut all = self.lock();
         let Some(known) = all.over(edge, link) else { return Vec::new() };
         let (before, hidden) = (known.bytes, known.hidden.bytes());
-        let taken = known.hidden.take(user);
+        let taken = known.hidden.take(user, most);
         known.count -= taken.len();
         known.bytes -= hidden - known.hidden.bytes();
         let mut shown = Vec::new();
@@ -275,36 +311,6 @@ impl EdgeMembers {
         was_shown
     }
 
-    /// Takes back the members of users in whose names an edge may not act any more, until it may again.
-    pub(super) fn without(&self, edge: &str, link: u64, users: &HashSet<Arc<str>>) -> Vec<(Room, Member)> {
-        let mut all = self.lock();
-        let Some(known) = all.over(edge, link) else { return Vec::new() };
-        let before = known.bytes;
-        let goes = |user: &Option<Arc<str>>| user.as_ref().is_some_and(|user| users.contains(user));
-        let mut gone = Vec::new();
-        known.rooms.retain(|room, members| {
-            members.retain(|connection, known| {
-                let goes = goes(&known.user);
-                if goes {
-                    let member = Member { connection: Arc::clone(connection), user: known.user.clone() };
-                    gone.push(((room.clone(), member), known.round));
-                }
-                !goes
-            });
-            !members.is_empty()
-        });
-        for ((room, member), round) in &gone {
-            if known.hidden.bytes() + HiddenMembers::cost_of(room, member) <= MOST_BYTES {
-                // Its own round: one that this round has not named may be gone, and then is forgotten with it.
-                known.hidden.hide(room, member, *round);
-            }
-        }
-        known.recount();
-        let now = known.bytes;
-        all.bytes = all.bytes + now - before;
-        gone.into_iter().map(|(member, _)| member).collect()
-    }
-
     /// An edge's link was lost.
     pub(super) fn lost(&self, edge: &str, link: u64, now: Instant) {
         if let Some(known) = self.lock().over(edge, link) {
@@ -312,34 +318,13 @@ impl EdgeMembers {
         }
     }
 
-    /// Takes back all members of an edge that tells of them elsewhere from now on.
-    pub(super) fn end(&self, edge: &str, link: u64) -> Vec<(Room, Member)> {
-        let mut all = self.lock();
-        if all.over(edge, link).is_none() {
-            return Vec::new();
-        }
-        all.remove(edge)
+    /// The edges whose links were lost too long ago.
+    pub(super) fn lost_edges(&self, now: Instant) -> Vec<String> {
+        let departure = MemberDeparture::Lost(now);
+        let all = self.lock();
+        let over = all.edges.iter().filter(|(_, known)| departure.is_now(known.link, known.lost));
+        over.map(|(edge, _)| edge.clone()).collect()
     }
-
-    /// Takes back the members of edges whose links were lost too long ago, by edge.
-    pub(super) fn sweep(&self, now: Instant) -> Vec<(String, Vec<(Room, Member)>)> {
-        let mut all = self.lock();
-        let is_over = |known: &EdgeRooms| known.lost.is_some_and(|lost| now.duration_since(lost) >= GRACE);
-        let over: Vec<String> =
-            all.edges.iter().filter(|(_, known)| is_over(known)).map(|(edge, _)| edge.clone()).collect();
-        let members = |edge: String| {
-            let gone = all.remove(&edge);
-            (edge, gone)
-        };
-        over.into_iter().map(members).collect()
-    }
-}
-
-fn members_of(known: EdgeRooms) -> Vec<(Room, Member)> {
-    let of_room = |(room, members): (Room, HashMap<Arc<str>, KnownMember>)| {
-        members.into_iter().map(move |(connection, known)| (room.clone(), Member { connection, user: known.user }))
-    };
-    known.rooms.into_iter().flat_map(of_room).collect()
 }
 
 #[cfg(test)]

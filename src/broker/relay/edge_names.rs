@@ -8,7 +8,7 @@ use std::{collections::HashMap, time::Instant};
 
 use subtle::ConstantTimeEq;
 
-use super::edge_members::GRACE;
+use super::member_departure::GRACE;
 
 /// The most names of which no link stands.
 const MOST_FREE: usize = 4_096;

@@ -20,6 +20,7 @@ use super::{
     link_end::{CutReason, LinkEnd},
     link_places::LinkPlaces,
     link_turn::LinkTurn,
+    member_departure::MemberDeparture,
     message::{FromEdge, FromHome, Record, message, next_record},
     rules::check_member,
 };
@@ -43,8 +44,8 @@ const MOST_ANSWER: usize = 1024 * 1024;
 /// How often it is looked whether a queue has place again.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// How often an edge has a sign of life while its tokens are verified. It waits 5 s for one.
-const SIGN_EVERY: Duration = Duration::from_secs(1);
+/// How often an edge has a sign of life while its tokens are verified, or its members looked through. It waits 5 s for one.
+pub(super) const SIGN_EVERY: Duration = Duration::from_secs(1);
 
 /// What one link has of its home.
 pub(super) struct EdgeSession {
@@ -121,7 +122,7 @@ impl EdgeSession {
             FromEdge::Lead(true) => home.members.begin(&link.pod, link.number),
             FromEdge::Lead(false) => {
                 link.leads.store(false, Ordering::Relaxed);
-                home.leave_all(&link.pod, home.members.end(&link.pod, link.number));
+                home.take_back(&link.pod, Some(link), MemberDeparture::Elsewhere { link: link.number }).await;
             }
             FromEdge::Join(room, member) => self.join(&room, &member),
             FromEdge::Leave(room, member) => {
@@ -129,7 +130,9 @@ impl EdgeSession {
                     home.store.presence.leave_for(&link.pod, &room, &member);
                 }
             }
-            FromEdge::AllJoined => home.leave_all(&link.pod, home.members.told_all(&link.pod, link.number)),
+            FromEdge::AllJoined => {
+                home.take_back(&link.pod, Some(link), MemberDeparture::Unnamed { link: link.number }).await;
+            }
             FromEdge::Answer { id, said } => {
                 let is_small = bytes <= MOST_ANSWER;
                 if !is_small {

@@ -34,11 +34,6 @@ fn cost(user: &str, room: &Room, connection: &str) -> usize {
 }
 
 impl HiddenMembers {
-    /// How many there are.
-    pub(super) fn count(&self) -> usize {
-        self.members.len()
-    }
-
     /// What they take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -72,9 +67,9 @@ impl HiddenMembers {
         true
     }
 
-    /// Takes out the members of a user, each with its round.
-    pub(super) fn take(&mut self, user: &str) -> Vec<(Room, Arc<str>, u64)> {
-        let of_user = self.users.get(user).cloned().unwrap_or_default();
+    /// Takes out members of a user, so many at most, each with its round.
+    pub(super) fn take(&mut self, user: &str, most: usize) -> Vec<(Room, Arc<str>, u64)> {
+        let of_user: Vec<_> = self.users.get(user).into_iter().flatten().take(most).cloned().collect();
         let take = |place: MemberPlace| {
             let round = self.members.get(&place)?.1;
             self.remove(&place);
@@ -83,11 +78,14 @@ impl HiddenMembers {
         of_user.into_iter().filter_map(take).collect()
     }
 
-    /// Forgets those that were not named in that round.
-    pub(super) fn forget_before(&mut self, round: u64) {
-        let is_before = |(place, (_, named)): (&MemberPlace, &(Arc<str>, u64))| (*named < round).then(|| place.clone());
-        let before: Vec<_> = self.members.iter().filter_map(is_before).collect();
-        before.iter().for_each(|place| _ = self.remove(place));
+    /// All of them, and the round in which each was named.
+    pub(super) fn places(&self) -> impl Iterator<Item = (&MemberPlace, u64)> {
+        self.members.iter().map(|(place, (_, round))| (place, *round))
+    }
+
+    /// The round in which one was named.
+    pub(super) fn round_of(&self, place: &MemberPlace) -> Option<u64> {
+        self.members.get(place).map(|(_, round)| *round)
     }
 }
 
@@ -107,17 +105,18 @@ mod tests {
             hidden.hide(room, &member(connection, user), round);
         }
         let cost = |room: &Room, connection, user| HiddenMembers::cost_of(room, &member(connection, user));
-        assert_eq!((hidden.count(), hidden.bytes()), (3, 2 * cost(&a, "c1", "ann") + cost(&a, "c2", "bob")));
+        assert_eq!((hidden.members.len(), hidden.bytes()), (3, 2 * cost(&a, "c1", "ann") + cost(&a, "c2", "bob")));
         let place = |room: &Room, connection: &str| (room.clone(), connection.into());
-        assert!(!hidden.remove(&place(&b, "c2")) && hidden.take("carol").is_empty());
-        hidden.forget_before(2);
-        assert_eq!(hidden.count(), 1);
+        assert!(!hidden.remove(&place(&b, "c2")) && hidden.take("carol", 9).is_empty());
+        let old: Vec<_> = hidden.places().filter(|(_, round)| *round < 2).map(|(place, _)| place.clone()).collect();
+        assert!(old.iter().all(|place| hidden.round_of(place) == Some(1) && hidden.remove(place)));
+        assert_eq!((hidden.members.len(), hidden.round_of(&place(&a, "c1"))), (1, None));
         hidden.hide(&a, &member("c3", "ann"), 2);
         assert!(hidden.remove(&place(&a, "c3")));
         hidden.hide(&a, &member("c4", "ann"), 2);
         hidden.hide(&a, &member("c4", "bob"), 2);
-        assert_eq!(hidden.take("ann"), [(b, "c1".into(), 2)], "the other one is another user's now");
-        assert_eq!(hidden.take("bob"), [(a, "c4".into(), 2)]);
-        assert_eq!((hidden.count(), hidden.bytes(), hidden.users.len()), (0, 0, 0));
+        assert_eq!(hidden.take("ann", 9), [(b, "c1".into(), 2)], "the other one is another user's now");
+        assert_eq!(hidden.take("bob", 9), [(a, "c4".into(), 2)]);
+        assert_eq!((hidden.members.len(), hidden.bytes(), hidden.users.len()), (0, 0, 0));
     }
 }

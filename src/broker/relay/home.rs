@@ -9,13 +9,13 @@ use std::{
 };
 
 use super::{
-    Edges, Followers, HomeControl, HomePresence, MAX_RECORD, RelayAccess, edge_members::EdgeMembers, message::Ancestry,
-    pod_answers::PodAnswers, pod_memory::PodMemory,
+    Edges, Followers, HomeControl, HomePresence, MAX_RECORD, RelayAccess, edge_members::EdgeMembers,
+    member_departure::MemberDeparture, message::Ancestry, pod_answers::PodAnswers, pod_memory::PodMemory,
 };
 use crate::{
     broker::{Acks, Answer, Broker, EachAnswer, Erasure, History, HistoryQuery, KeyValue},
     metrics::RelayMetrics,
-    model::{Deletion, Member, Notice, Position, Publication, Retained, Room, Signal},
+    model::{Deletion, Notice, Position, Publication, Retained, Room, Signal},
 };
 
 /// An edge may say so much at once, however little may be published here.
@@ -94,9 +94,9 @@ impl Home {
     }
 
     /// To be called several times a second: takes back members of edges that are gone, and tells edges of others between them and the log.
-    pub fn tick(&self, now: Instant) {
-        for (edge, members) in self.members.sweep(now) {
-            self.leave_all(&edge, members);
+    pub async fn tick(&self, now: Instant) {
+        for edge in self.members.lost_edges(now) {
+            self.take_back(&edge, None, MemberDeparture::Lost(now)).await;
         }
         let newest = (self.read_above)();
         let has_changed = {
@@ -109,12 +109,6 @@ impl Home {
             self.edges.tell_ancestry(&self.ancestry());
         }
         self.metrics.show_edges(self.edges.count());
-    }
-
-    pub(super) fn leave_all(&self, edge: &str, members: Vec<(Room, Member)>) {
-        for (room, member) in members {
-            self.store.presence.leave_for(edge, &room, &member);
-        }
     }
 }
 

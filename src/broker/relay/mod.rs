@@ -32,6 +32,8 @@ mod link_packer;
 mod link_places;
 mod link_turn;
 mod member_claims;
+mod member_departure;
+mod member_steps;
 pub mod message;
 pub mod out_queue;
 mod pod_answers;

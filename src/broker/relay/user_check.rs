@@ -9,6 +9,7 @@ use super::{
     edge_answer::{EdgeAnswer, EdgeStanding},
     edges::EdgeLink,
     home::Home,
+    member_departure::MemberDeparture,
     message::FromHome,
 };
 use crate::{
@@ -29,9 +30,7 @@ impl Home {
         match shown {
             Some((user, expires_at)) => {
                 if link.users.put(Arc::clone(&user), expires_at, self.memory.limit()) {
-                    for (room, member) in self.members.show(&link.pod, link.number, &user) {
-                        self.store.presence.join_for(&link.pod, &room, &member);
-                    }
+                    self.show_members(link, &user).await;
                 } else {
                     self.metrics.refused_memory.increment(1);
                 }
@@ -82,7 +81,7 @@ impl Home {
     }
 
     /// To be called now and then: takes back members whose users' tokens have ended, and asks for tokens again once the keys are others.
-    pub(super) fn review_users(&self, link: &EdgeLink, keys: &mut (u64, u64)) {
+    pub(super) async fn review_users(&self, link: &EdgeLink, keys: &mut (u64, u64)) {
         let now = (link.now)();
         if let Some(refused) = link.strangers.over(now) {
             tell_over(link, refused);
@@ -98,7 +97,10 @@ impl Home {
         }
         let ended = link.users.sweep(now);
         if !ended.is_empty() {
-            self.leave_all(&link.pod, self.members.without(&link.pod, link.number, &ended));
+            // One may show a good token again while the members of others go.
+            let has_ended = |user: &str| ended.contains(user) && !link.users.has(user, (link.now)());
+            let departure = MemberDeparture::Ended { link: link.number, has_ended: &has_ended };
+            self.take_back(&link.pod, None, departure).await;
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Which members of edges are to be told of, and what all of them take.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::HashSet;
+
 use super::*;
+use crate::broker::relay::member_departure::GRACE;
 
 fn member(connection: &str) -> Member {
     Member { connection: connection.into(), user: None }
@@ -10,6 +13,35 @@ fn member(connection: &str) -> Member {
 impl EdgeMembers {
     fn joins(&self, edge: &str, link: u64, room: &Room, member: &Member) -> bool {
         self.join(edge, link, room, member, usize::MAX) == JoinOutcome::Known
+    }
+
+    fn shows(&self, edge: &str, link: u64, user: &Arc<str>) -> Vec<(Room, Member)> {
+        self.show(edge, link, user, usize::MAX)
+    }
+
+    fn take_all(&self, edge: &str, departure: MemberDeparture<'_>) -> Vec<(Room, Member)> {
+        let leaving = self.leaving(edge, departure);
+        self.take(edge, departure, &leaving)
+    }
+
+    fn told_all(&self, edge: &str, link: u64) -> Vec<(Room, Member)> {
+        self.take_all(edge, MemberDeparture::Unnamed { link })
+    }
+
+    fn without(&self, edge: &str, link: u64, users: &HashSet<Arc<str>>) -> Vec<(Room, Member)> {
+        self.take_all(edge, MemberDeparture::Ended { link, has_ended: &|user| users.contains(user) })
+    }
+
+    fn end(&self, edge: &str, link: u64) -> Vec<(Room, Member)> {
+        self.take_all(edge, MemberDeparture::Elsewhere { link })
+    }
+
+    fn sweep(&self, now: Instant) -> Vec<(String, Vec<(Room, Member)>)> {
+        let taken = |edge: String| {
+            let gone = self.take_all(&edge, MemberDeparture::Lost(now));
+            (edge, gone)
+        };
+        self.lost_edges(now).into_iter().map(taken).collect()
     }
 
     fn bytes(&self) -> usize {
@@ -99,19 +131,19 @@ fn members_come_back_with_a_good_token_of_their_user() {
         (HiddenMembers::cost_of(&room, &of("ann", 3)), JoinOutcome::Full)
     );
     assert_eq!(edges.join_hidden("e", 2, &room, &of("ann", 6), usize::MAX), JoinOutcome::Elsewhere);
-    assert!(edges.show("e", 2, &ann).is_empty() && edges.show("e", 1, &"carol".into()).is_empty());
-    let mut shown: Vec<_> = edges.show("e", 1, &ann).into_iter().map(|(_, member)| member.connection).collect();
+    assert!(edges.shows("e", 2, &ann).is_empty() && edges.shows("e", 1, &"carol".into()).is_empty());
+    let mut shown: Vec<_> = edges.shows("e", 1, &ann).into_iter().map(|(_, member)| member.connection).collect();
     shown.sort();
     assert_eq!(shown, ["c1".into(), "c3".into()] as [Arc<str>; 2]);
-    assert!(edges.show("e", 1, &ann).is_empty() && edges.leave("e", 1, &room, &of("ann", 3)));
+    assert!(edges.shows("e", 1, &ann).is_empty() && edges.leave("e", 1, &room, &of("ann", 3)));
     // One that is shown stays so until it is looked whose tokens have ended.
     assert_eq!(hides(1, usize::MAX), JoinOutcome::Hidden);
-    assert!(edges.show("e", 1, &ann).is_empty());
+    assert!(edges.shows("e", 1, &ann).is_empty());
     // Those that a new round does not name are gone, hidden or not.
     assert_eq!(hides(7, usize::MAX), JoinOutcome::Hidden);
     edges.begin("e", 1);
     assert_eq!(edges.told_all("e", 1).len(), 2);
-    assert_eq!((edges.bytes(), edges.show("e", 1, &ann).len()), (0, 0));
+    assert_eq!((edges.bytes(), edges.shows("e", 1, &ann).len()), (0, 0));
 }
 
 #[test]
@@ -129,7 +161,7 @@ fn a_member_whose_token_comes_after_its_links_return_is_shown_again() {
     let hidden = HiddenMembers::cost_of(&room, &of(1));
     assert_eq!(edges.bytes(), hidden + cost(&of(3)) + room_cost(&room));
     assert_eq!(edges.told_all("e", 2), [(room.clone(), of(3))], "the others were told as gone");
-    assert_eq!(edges.show("e", 2, &"ann".into()), [(room.clone(), of(1))]);
+    assert_eq!(edges.shows("e", 2, &"ann".into()), [(room.clone(), of(1))]);
     assert!(edges.leave("e", 2, &room, &of(1)) && !edges.leave("e", 2, &room, &of(2)));
     let all = edges.lock();
     assert_eq!((all.bytes, all.edges["e"].count), (0, 0));
@@ -147,7 +179,7 @@ fn a_member_that_went_while_the_link_was_cut_does_not_come_back_with_a_token() {
     // The token ends before the edge has named all of its members.
     assert_eq!(edges.without("e", 2, &HashSet::from([Arc::clone(&ann)])).len(), 2);
     assert!(edges.told_all("e", 2).is_empty());
-    assert_eq!(edges.show("e", 2, &ann), [(room, of(2))]);
+    assert_eq!(edges.shows("e", 2, &ann), [(room, of(2))]);
 }
 
 #[test]
@@ -158,14 +190,57 @@ fn a_connection_that_has_another_user_is_a_member_in_that_ones_name_only() {
     edges.begin("e", 1);
     assert!(edges.joins("e", 1, &room, &of("ann")));
     assert_eq!(hides("bob"), JoinOutcome::Gone { has_place: true });
-    assert!(edges.show("e", 1, &"ann".into()).is_empty());
-    assert_eq!(edges.show("e", 1, &"bob".into()), [(room.clone(), of("bob"))]);
+    assert!(edges.shows("e", 1, &"ann".into()).is_empty());
+    assert_eq!(edges.shows("e", 1, &"bob".into()), [(room.clone(), of("bob"))]);
     // One that is hidden under a name that it has no more does not come back with that one's token.
     assert_eq!(hides("carol"), JoinOutcome::Gone { has_place: true });
     assert_eq!(hides("dan"), JoinOutcome::Hidden);
     assert!(edges.joins("e", 1, &room, &of("ann")) && edges.leave("e", 1, &room, &of("ann")));
-    assert!(["bob", "carol", "dan"].into_iter().all(|user| edges.show("e", 1, &user.into()).is_empty()));
+    assert!(["bob", "carol", "dan"].into_iter().all(|user| edges.shows("e", 1, &user.into()).is_empty()));
     assert_eq!(edges.bytes(), 0);
+}
+
+#[test]
+fn a_member_that_came_back_before_its_turn_to_go_stays() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |n: u8| Member { connection: format!("c{n}").into(), user: Some("ann".into()) };
+    let unnamed = MemberDeparture::Unnamed { link: 2 };
+    edges.begin("e", 1);
+    assert!([1, 2, 3].into_iter().all(|n| edges.joins("e", 1, &room, &of(n))));
+    edges.begin("e", 2);
+    let leaving = edges.leaving("e", unnamed);
+    assert_eq!(leaving.len(), 3);
+    assert!(edges.joins("e", 2, &room, &of(1)) && edges.leave("e", 2, &room, &of(2)));
+    assert_eq!(edges.take("e", unnamed, &leaving), [(room.clone(), of(3))]);
+    // A user that has shown a good token again.
+    let ended = MemberDeparture::Ended { link: 2, has_ended: &|_| true };
+    let leaving = edges.leaving("e", ended);
+    let not_any_more = MemberDeparture::Ended { link: 2, has_ended: &|_| false };
+    assert!(leaving.len() == 1 && edges.take("e", not_any_more, &leaving).is_empty());
+    // An edge whose link is back, or that tells over another one.
+    let now = Instant::now();
+    edges.lost("e", 2, now);
+    let lost = MemberDeparture::Lost(now + GRACE);
+    let leaving = edges.leaving("e", lost);
+    edges.begin("e", 3);
+    assert!(leaving.len() == 1 && edges.take("e", lost, &leaving).is_empty());
+    let elsewhere = MemberDeparture::Elsewhere { link: 3 };
+    let leaving = edges.leaving("e", elsewhere);
+    edges.begin("e", 4);
+    assert!(leaving.len() == 1 && edges.take("e", elsewhere, &leaving).is_empty());
+    assert_eq!(edges.end("e", 4), [(room, of(1))]);
+    assert!(edges.lock().edges.is_empty() && edges.bytes() == 0);
+}
+
+#[test]
+fn a_users_members_are_shown_so_many_at_a_time() {
+    let (edges, room) = (EdgeMembers::default(), Room::parse("a").unwrap());
+    let of = |n: usize| Member { connection: format!("c{n}").into(), user: Some("ann".into()) };
+    edges.begin("e", 1);
+    (0..10).for_each(|n| _ = edges.join_hidden("e", 1, &room, &of(n), usize::MAX));
+    let shown: Vec<_> = (0..4).map(|_| edges.show("e", 1, &"ann".into(), 4).len()).collect();
+    assert_eq!(shown, [4, 4, 2, 0]);
+    assert_eq!(edges.end("e", 1).len(), 10);
 }
 
 #[test]
