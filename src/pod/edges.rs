@@ -1,7 +1,7 @@
 //! The listeners on which edges connect, and what edges are allowed.
 //!
 //! Never serves a client. Bounded: links by [`Edges`](crate::broker::relay::Edges), and beside them the sockets that are none yet
-//! ([`Newcomers`]); one that is not a link within [`HANDSHAKE`] is closed. Always holds: a key is compared before anything of a request is
+//! ([`UnprovenSockets`]); one that is not a link within [`HANDSHAKE`] is closed. Always holds: a key is compared before anything of a request is
 //! answered; what edges are allowed follows the configuration as it is now.
 
 use std::{
@@ -38,7 +38,7 @@ use crate::{
     config::ApiKey,
     hub::{Budget, Services, unix_millis},
     model::{Room, Token},
-    transport::newcomers::{NewcomerPlace, Newcomers},
+    transport::unproven_sockets::{UnprovenPlace, UnprovenSockets},
 };
 
 /// For a socket to become a link, TLS included.
@@ -148,7 +148,7 @@ pub(super) fn serve_edges(
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
-        let waiting = Arc::new(Newcomers::default());
+        let waiting = Arc::new(UnprovenSockets::default());
         for listener in listeners {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             let (home, tls, waiting) = (Arc::clone(home), tls.clone(), Arc::clone(&waiting));
@@ -210,7 +210,7 @@ pub(super) fn serve_edges(
 
 /// A socket that is no link yet. It is one when this is dropped.
 struct WaitingSocket {
-    _place: NewcomerPlace,
+    _place: UnprovenPlace,
     _is_link: oneshot::Sender<()>,
 }
 

@@ -31,11 +31,11 @@ use crate::{
     api::keys::Keyring,
     hub::Services,
     metrics::{Exposition, GrpcCalls},
-    transport::newcomers::{NewcomerPlace, Newcomers},
+    transport::unproven_sockets::{UnprovenPlace, UnprovenSockets},
 };
 
 /// The most connections of callers that may call; the calls of further ones are refused. As many beside them have not shown that yet
-/// ([`Newcomers`]).
+/// ([`UnprovenSockets`]).
 const MAX_CONNECTIONS: usize = 1_024;
 
 /// The most calls of one connection at once.
@@ -72,13 +72,13 @@ struct Inner {
     roomcast: roomcast_server::RoomcastServer<RoomcastService>,
     others: Vec<Other>,
     reflection: Reflection,
-    newcomers: Arc<Newcomers>,
+    unproven: Arc<UnprovenSockets>,
     places: Arc<Semaphore>,
 }
 
-/// One connection's place: among the newcomers, then among those that may call.
+/// One connection's place: among the unproven sockets, then among those that may call.
 struct GrpcCaller {
-    newcomer: Mutex<Option<NewcomerPlace>>,
+    unproven: Mutex<Option<UnprovenPlace>>,
     known: OnceLock<OwnedSemaphorePermit>,
 }
 
@@ -140,7 +140,7 @@ impl Grpc {
             roomcast,
             reflection: Reflection::new(&others)?,
             others,
-            newcomers: Arc::default(),
+            unproven: Arc::default(),
             places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         })))
     }
@@ -150,10 +150,10 @@ impl Grpc {
         let acceptor = tls.map(TlsAcceptor::from);
         loop {
             match listener.accept().await {
-                Ok((stream, address)) => match self.0.newcomers.begin(Instant::now()) {
+                Ok((stream, address)) => match self.0.unproven.begin(Instant::now()) {
                     Some((place, over, is_for_another)) => {
                         self.0.services.metrics.internal_refused.increment(u64::from(is_for_another));
-                        let caller = GrpcCaller { newcomer: Mutex::new(Some(place)), known: OnceLock::new() };
+                        let caller = GrpcCaller { unproven: Mutex::new(Some(place)), known: OnceLock::new() };
                         let greet = self.clone().greet(stream, address, acceptor.clone(), caller);
                         tokio::spawn(async move {
                             tokio::select! {
@@ -302,7 +302,7 @@ impl GrpcCaller {
             let place = Arc::clone(places).try_acquire_owned().map_err(full)?;
             // Of two calls at once one is the first.
             let _ = self.known.set(place);
-            self.newcomer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            self.unproven.lock().unwrap_or_else(PoisonError::into_inner).take();
         }
         Ok(())
     }
