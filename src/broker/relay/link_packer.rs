@@ -88,7 +88,8 @@ impl PackingWorth {
     }
 }
 
-/// A deflater that counts among those of all links.
+/// A deflater that counts among those of all links. No [`Deflater`]: that one drops what came out larger, and begins anew; here it is sent, since a
+/// link's window goes on.
 struct CountedDeflater {
     stream: Compress,
     output: Vec<u8>,
