@@ -118,7 +118,7 @@ pub mod model {
         MAX_DEPTH, MAX_FIELD_BYTES, MAX_OFFSET, Member, Notice, Order, Payload, PlaceLimit, Policy, Position,
         PreparedMessage, PresenceList, PresenceMode, Progress, Publication, Receipt, Reconnect, Reply, Request, Retain,
         Retained, Room, RoomNameError, Signal, SignalAct, SignalNotice, Since, SlowReceiver, Spelling, Stats, Target,
-        Telling, Token, Unread, WhenFull, check_topic,
+        Telling, Token, Unread, WhenFull, check_topic, with_whole_pairs,
     };
 }
 

@@ -77,8 +77,10 @@ fn command(description: &Description, rule: &CommandRule, whole: &RawValue) -> R
             let (room, spelling) = room(template)?;
             Command::Subscribe(vec![SubscribeTo { room, since: position("since", since.as_ref(), whole)?, spelling }])
         }
-        // The clients that a dialect describes know of no such rooms, and would hear of nothing any more.
-        Action::Unsubscribe(template) => Command::Unsubscribe { room: room(template)?.0, unasked: false },
+        // Clients that are told nothing of it would hear of nothing any more.
+        Action::Unsubscribe(template) => {
+            Command::Unsubscribe { room: room(template)?.0, unasked: !description.idempotent }
+        }
         Action::Presence(template) => Command::Presence { room: room(template)?.0 },
         Action::Publish { room: template, topic, key, event_id, idempotency_key, data } => {
             let (room, _) = room(template)?;
