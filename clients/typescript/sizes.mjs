@@ -31,6 +31,7 @@ const ENTRIES = {
       { most: 1_000, external: LAZY, beside: 'index' },
     ]),
   ),
+  unread: { most: 1_050, external: LAZY, beside: 'index' },
   ...Object.fromEntries(
     ['react', 'vue', 'svelte', 'rxjs', 'angular'].map((name) => [name, { most: 1_000, external: BESIDE }]),
   ),

@@ -110,7 +110,7 @@ export function connection(
     stopRenewal?.();
     stopRenewal = clock.after(ms, () =>
       credentials.get().then(
-        (token) => token !== undefined && present('refresh', token),
+        (token) => over || (token !== undefined && present('refresh', token)),
         (error) => over || renewalFailed(error),
       ),
     );

@@ -170,6 +170,7 @@ export function line(
       message(message, datagram) {
         const name = message.room as string;
         const room = rooms.get(name);
+        if (message.type === 'unsubscribed') given.delete(name);
         // One that is joined is told of anew.
         if (message.type === 'subscribed' && room?.state !== 'joined') given.add(name);
         if (room) room.receive(message, datagram);

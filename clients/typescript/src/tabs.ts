@@ -65,7 +65,11 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
         if (answers.delete(id)) answered?.(message);
         else if (room && type !== 'subscribed') {
           pass(message, datagram);
-          if (type === 'unsubscribed') greeting.delete(room), rooms.delete(room);
+          if (type === 'unsubscribed') {
+            greeting.delete(room);
+            // What came before a join's answer is of the time before it.
+            if (!joining.has(room)) rooms.delete(room);
+          }
         } else {
           if (room || type === 'welcome') greeting.set(room, message);
           for (const tab of inside.keys()) tell(tab, message);

@@ -118,6 +118,7 @@ export function unread<Rooms extends object = AnyRooms>(
         // The others are counted all the same.
         if (rooms.includes(room)) {
           uncounted.add(room);
+          known.delete(room);
           ask();
         }
       }
@@ -217,7 +218,7 @@ export function unread<Rooms extends object = AnyRooms>(
           );
       const { epoch, offset } = position;
       const before = read.get(room);
-      if (before?.epoch === epoch && before.offset >= offset) return;
+      if (uncounted.has(room) || (before?.epoch === epoch && before.offset >= offset)) return;
       read.set(room, position);
       due.add(room);
       const one = known.get(room) ?? { room, epoch, offset, end: offset };

@@ -114,6 +114,14 @@ test('leaving the room that a user is in unasked silences nothing, however often
     if (round === 1) pod.cut();
     await clock.advance(1_000);
   }
+  // So is one that the server has given and taken away, once it is asked for.
+  for (const type of ['subscribed', 'unsubscribed']) pod.say({ type, room: 'news', epoch: 'e', offset: 0 });
+  await clock.advance(100);
+  const news = ann.subscribe('news');
+  await clock.advance(100);
+  news.unsubscribe();
+  await clock.advance(100);
+  assert.ok(pod.commands.some(({ type, room }) => type === 'unsubscribe' && room === 'news'));
   // A room that was asked for is left.
   const asked = ann.subscribe('asked');
   await clock.advance(100);

@@ -188,6 +188,23 @@ test('a token that was got while the connection was dead is what the next one pr
   client.close();
 });
 
+test('a token that comes for a user who has logged out is presented by nobody', async () => {
+  let calls = 0;
+  let give;
+  const { clock, pod, client } = world({
+    token: () => (++calls === 1 ? 'good-ann' : new Promise((resolve) => (give = resolve))),
+  });
+  await client.subscribe('r').joined();
+  pod.say({ type: 'refresh' });
+  await clock.advance(1_000);
+  client.authenticate('good-bob');
+  give('good-ann-again');
+  await clock.advance(1_000);
+  const presented = pod.commands.flatMap(({ type, token }) => (/connect|refresh/.test(type) ? token : []));
+  assert.deepEqual([client.state.kind, ...presented], ['open', 'good-ann', 'good-bob']);
+  client.close();
+});
+
 /** A `fetch` that answers what a test says, lets all else wait, and knows what waits, and which tokens came. */
 function network() {
   const answers = {};

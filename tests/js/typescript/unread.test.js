@@ -202,6 +202,10 @@ test('a room that cannot be counted is said once, and the others are counted', a
     ['forbidden', 'closed'],
     ['not_available', 'a'],
   ]);
+  own.read('a', pod.publish('a', 't', 1));
+  pod.publish('a', 't', 2);
+  await settled();
+  assert.deepEqual(counts(own), { b: 1, total: 1 }, 'nothing is kept of what is read there');
   const guest = unread(connect(undefined), 'b');
   await settled();
   assert.equal(reported.at(-1).code, 'unauthorized');
