@@ -344,10 +344,21 @@ test('a backend that does not answer is told, whatever it does instead, and one 
   });
   const fails = [['RoomcastHookFails', { hook: 'subscribe' }]];
   await promtool(await groups(everything), [
-    ...['failed', 'timeout', 'bad_answer', 'full'].map((result) => ({ series: asked(result, 1), firing: fails })),
+    ...['failed', 'timeout', 'bad_answer'].map((result) => ({ series: asked(result, 1), firing: fails })),
     { series: { ...asked('timeout', 1), ...asked('cached', 100) }, firing: [] },
+    {
+      series: {
+        ...asked('allowed', 1),
+        [metric('roomcast_hook_questions_total', ',hook="subscribe",result="timeout"')]: '0x60 1x60',
+      },
+      firing: [],
+    },
     { series: { ...asked('timeout', 10), ...asked('cached', 100) }, firing: fails },
-    ...['allowed', 'denied', 'cached', 'cancelled'].map((result) => ({ series: asked(result, 100), firing: [] })),
+    // A client that asks too much is refused alone; one failure is none.
+    ...['allowed', 'denied', 'cached', 'cancelled', 'full'].map((result) => ({
+      series: asked(result, 100),
+      firing: [],
+    })),
   ]);
 });
 
