@@ -6,17 +6,34 @@ use std::{
     process::ExitCode,
 };
 
+use clap::{Arg, ArgAction, ArgMatches};
+
 use super::outcome::{print, refuse};
 use crate::{
     config::{self, Bind, Config, Loader, Location, MIB, Preset, Tls, TokenSettings, UpstreamUrl},
     dialect::Envelope,
-    pod::read_files,
+    pod::{Reads, read_files},
 };
 
+const WITHOUT_CERTIFICATES: &str = "without-certificates";
+
+/// The flag for a place that has not all files.
+pub(super) fn without_certificates() -> Arg {
+    Arg::new(WITHOUT_CERTIFICATES)
+        .long(WITHOUT_CERTIFICATES)
+        .action(ArgAction::SetTrue)
+        .help("Read keys of tokens, tickets and the archive alone, where a pod's certificates are not there")
+}
+
+/// What is to be read.
+pub(super) fn reads(matches: &ArgMatches) -> Reads {
+    if matches.get_flag(WITHOUT_CERTIFICATES) { Reads::Keys } else { Reads::All }
+}
+
 /// Reads the configuration and prints what is wrong, or what a pod would do.
-pub(super) fn run(loader: &Loader) -> ExitCode {
+pub(super) fn run(loader: &Loader, reads: Reads) -> ExitCode {
     match loader.merged().and_then(|merged| Ok((merged.places.clone(), loader.resolve(merged)?))) {
-        Ok((places, mut config)) => match read_files(&config) {
+        Ok((places, mut config)) => match read_files(&config, reads) {
             Ok(warnings) => {
                 config.warnings.extend(warnings);
                 print(&report(loader.preset(), &places, &config))

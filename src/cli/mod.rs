@@ -59,7 +59,7 @@ pub enum Request {
     /// Look after the archive.
     Archive(ArchiveCommand),
     /// Say what is wrong with the configuration, or what a pod would do.
-    CheckConfig(Loader),
+    CheckConfig(Loader, crate::pod::Reads),
     /// Print the reference.
     DefaultConfig(Format),
     /// Print a preset.
@@ -91,7 +91,7 @@ pub fn main(serve: impl FnOnce(Loader) -> ExitCode) -> ExitCode {
         Ok(Request::Top(top)) => top.run(),
         Ok(Request::Doctor(doctor)) => doctor.run(),
         Ok(Request::Archive(archive)) => archive.run(),
-        Ok(Request::CheckConfig(loader)) => check::run(&loader),
+        Ok(Request::CheckConfig(loader, reads)) => check::run(&loader, reads),
         Ok(Request::Token(task)) => task.run(),
         Ok(Request::DefaultConfig(Format::Toml)) => print(&config::default_file()),
         Ok(Request::DefaultConfig(Format::Markdown)) => print(&config::markdown()),
@@ -143,7 +143,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Request, Comman
             DoctorCommand::from_arg_matches(matches).map(Request::Doctor).map_err(CommandLineError::Usage)
         }
         Some(("archive", matches)) => ArchiveCommand::from_arg_matches(matches).map(Request::Archive),
-        Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?)),
+        Some(("check-config", matches)) => Ok(Request::CheckConfig(loader(matches)?, check::reads(matches))),
         Some(("presets", _)) => Ok(Request::Presets),
         Some(("default-config", matches)) if matches.contains_id("preset") => {
             let name = matches.get_one::<String>("preset").map(String::as_str);
@@ -220,9 +220,10 @@ fn command() -> Command {
         )
         .subcommand(
             configured(Command::new("check-config"))
+                .arg(check::without_certificates())
                 .about("Say what is wrong with a configuration, or what a pod would do with it")
                 .after_help(
-                    "Takes the flags of `serve`. Exits 0 if a pod would start, else 2.\n\n\
+                    "Takes the flags of `serve`, and reads the files that a pod would read. Exits 0 if a pod would start, else 2.\n\n\
                      Example:\n  roomcast check-config --config roomcast.toml",
                 ),
         )

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
-use roomcast_certs::Rotation;
+use roomcast_certs::{Rotation, TicketKeys};
 
 use super::{
     certificate::certificate,
@@ -27,11 +27,34 @@ use crate::{
     traces::TraceExporter,
 };
 
-/// Reads every file that a start with this configuration reads. What it would start with and warn of.
+/// Which files are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Those that a start reads.
+    All,
+    /// Keys of tokens, tickets and the archive.
+    Keys,
+}
+
+/// Reads the files that a start with this configuration reads. What it would start with and warn of.
 ///
 /// # Errors
 /// [`StartError`]: a pod would not start.
-pub fn read_files(config: &Config) -> Result<Vec<String>, StartError> {
+pub fn read_files(config: &Config, reads: Reads) -> Result<Vec<String>, StartError> {
+    Authority::new(&config.tokens)?;
+    if let Some(file) = &config.archive.key_file {
+        Seals::read(file).map_err(ArchiveStartError::from)?;
+    }
+    Migrator::of(&config.archive)?;
+    TicketKeys::start(&config.ticket_keys, SystemTime::now())?;
+    match reads {
+        Reads::All => read_certificates(config),
+        Reads::Keys => Ok(Vec::new()),
+    }
+}
+
+/// Reads the certificates of listeners, and what others are trusted and called with.
+fn read_certificates(config: &Config) -> Result<Vec<String>, StartError> {
     let is_file = |tls: &&Tls| matches!(tls, Tls::Files { .. });
     // One that the pod makes is made by a start alone.
     let public = config.tls.as_ref().filter(is_file).map(certificate).transpose()?;
@@ -42,11 +65,6 @@ pub fn read_files(config: &Config) -> Result<Vec<String>, StartError> {
     }
     SharedKeys::start(config)?;
     ClientFile::of(config)?;
-    Authority::new(&config.tokens)?;
-    if let Some(file) = &config.archive.key_file {
-        Seals::read(file).map_err(ArchiveStartError::from)?;
-    }
-    Migrator::of(&config.archive)?;
     if let Some(redis) = &config.redis {
         redis_tls(redis)?;
     }

@@ -88,7 +88,7 @@ use background::{Background, start_hooks};
 use certificate::{certificate, pins, public_tls, quic_tls, relay_tls};
 use client_file::ClientFile;
 use edges::serve_edges;
-pub use files::read_files;
+pub use files::{Reads, read_files};
 use grpc::{grpc_tls, serve_grpc};
 use handshake::Listener;
 use home::{Homestead, HubSeams, tree};
