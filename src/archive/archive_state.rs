@@ -96,6 +96,12 @@ impl Archive {
         if self.desk.is_connected() { ArchiveCondition::Well } else { ArchiveCondition::Down }
     }
 
+    /// Whether it would answer with a page at once, as far as this is known: a client that has something already does not wait for it.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.desk.is_connected() && self.readers.has_page_turn()
+    }
+
     /// Asks whether it takes something at this moment: before something is done that it is to follow.
     ///
     /// # Errors

@@ -98,7 +98,9 @@ impl Archive {
     ) -> Result<Option<MessageCursor>, ArchiveError> {
         // A position may be that before the first event.
         let next = Position::new(at.epoch.clone(), at.offset + u64::from(goes_on));
+        let page = self.readers.page_turn().await.inspect_err(|error| self.complain(error))?;
         let place = self.life_of(room, &next).await.inspect_err(|error| self.complain(error))?;
+        drop(page);
         Ok(place.map(|place| MessageCursor { generation: place.generation, offset: at.offset }))
     }
 

@@ -91,10 +91,23 @@ impl Readers {
     /// # Errors
     /// As of [`take`](Self::take).
     pub(super) async fn take_for_page(&self) -> Result<ReadConnection<'_>, ArchiveError> {
-        let page = self.free(&self.pages).await?;
+        let page = self.page_turn().await?;
         let mut connection = self.take().await?;
         connection._page = Some(page);
         Ok(connection)
+    }
+
+    /// A turn among those that look for pages, which have never all of the connections.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Unavailable`]: all are in use for too long.
+    pub(super) async fn page_turn(&self) -> Result<SemaphorePermit<'_>, ArchiveError> {
+        self.free(&self.pages).await
+    }
+
+    /// Whether one that looks for a page would have its turn at once.
+    pub(super) fn has_page_turn(&self) -> bool {
+        self.pages.available_permits() > 0
     }
 
     /// Keeps a pending row as it is. `None`: it is there no more.

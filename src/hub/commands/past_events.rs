@@ -54,6 +54,9 @@ impl PastEvents<'_> {
         let lacks = lacks(&history, since.as_ref(), before.is_some(), limit);
         let Some(archive) = self.archive_of(room).filter(|_| lacks) else { return Ok(history) };
         if since.is_none() && !history.events.is_empty() {
+            if !archive.is_free() {
+                return Ok(History { complete: false, ..history });
+            }
             return Ok(match older(archive, room, &history, limit).await {
                 Ok(Some(older)) => joined(history, older, limit),
                 Ok(None) => history,
@@ -105,9 +108,17 @@ fn lacks(history: &History, since: Option<&Since>, goes_back: bool, limit: usize
         // Where a log lives on under another name, and that is all, it says so.
         Some(since) => history.after != since.offset || (history.epoch != since.epoch && !history.complete),
         // A log that begins at its first event may have begun anew.
-        None => (history.complete && !goes_back) || history.events.len() < limit.min(MOST_ARCHIVED),
+        None => {
+            (history.complete && !goes_back) || (history.events.len() < limit.min(MOST_ARCHIVED) && !is_cut(history))
+        }
     };
     lacks && limit > 0
+}
+
+/// Whether a part of a log may have been cut because of its bytes.
+fn is_cut(history: &History) -> bool {
+    let sizes = || history.events.iter().map(|event| event.payload.len());
+    sizes().sum::<usize>() + sizes().max().unwrap_or(0) > HISTORY_BYTES
 }
 
 /// What an archive has before a part of a log; `None`: nothing. Of a log that it does not know, it says no more than that there is something.
@@ -223,6 +234,7 @@ mod tests {
             !lacks(&part("e", 0, 20, 1), None, true, 20) && lacks(&part("e", 0, 19, 1), None, true, 20),
             "backwards"
         );
+        assert!(!asked(&part("e", 80, 10, HISTORY_BYTES / 10), None, 30), "as many bytes as a log gives");
         let cut = |epoch: &str, after| History { complete: false, ..part(epoch, after, 5, 1) };
         assert!(!asked(&cut("e", 3), since("e", 3), 5) && asked(&cut("e", 4), since("e", 3), 5));
         assert!(asked(&cut("e", 0), since("old", 0), 5), "its events are other ones");
