@@ -90,7 +90,9 @@ impl Archive {
             self.forget_pending_of_room(room).await?;
         }
         let mut written = self.written(user);
-        while written.look_on(&erases).await? {}
+        while written.look_on(&erases).await? {
+            written.going.clear();
+        }
         Ok(())
     }
 

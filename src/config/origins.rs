@@ -79,7 +79,7 @@ impl OriginPattern {
     /// What is wrong with the pattern, in a few words.
     pub fn parse(text: &str) -> Result<Self, String> {
         // As an address of a page is copied. No browser sends one.
-        let text = text.strip_suffix('/').filter(|text| !text.ends_with('/')).unwrap_or(text);
+        let text = text.strip_suffix('/').filter(|text| text.contains("://") && !text.ends_with('/')).unwrap_or(text);
         let shape = match text {
             "*" => Shape::Any,
             "null" => return Err("`null` is the origin of every sandboxed page, whatever its site".to_owned()),

@@ -141,7 +141,8 @@ impl Dialect for Described {
                 }
             }
         }
-        let named = rooms.iter().map(|joined| joined.room.clone()).collect();
+        // Others' clients may leave them.
+        let named = rooms.iter().filter(|_| self.0.idempotent).map(|joined| joined.room.clone()).collect();
         // A room of the cursor may be one that the client lost: it is not the one on which the connection depends.
         let greets_in_room = self.0.greet == Greet::InRoom && !rooms.is_empty();
         if self.0.greet == Greet::InRoom && rooms.is_empty() {

@@ -58,7 +58,7 @@ pub fn query<'a>(target: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
 pub struct OpenOutcome {
     /// The rooms that the connection joins without a command, under the rules of their policies. Each is answered as after a command.
     pub rooms: Vec<SubscribeTo>,
-    /// Those of them that the dialect names, whatever a cursor says.
+    /// Those of them that the dialect names, whatever a cursor says, where its clients may not leave these.
     pub named: Vec<Room>,
     /// Whether [`ServerPush::Greeting`] is written after the connection has joined the first of them, before the events of that
     /// room. A connection that cannot join it is then refused.

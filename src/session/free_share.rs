@@ -23,6 +23,11 @@ impl FreeShare {
         Self { rooms, lists: rooms, connects: CONNECTS }
     }
 
+    /// None: of a client whose next request begins anew.
+    pub(super) fn none() -> Self {
+        Self { rooms: 0, lists: 0, connects: 0 }
+    }
+
     /// What so many rooms cost.
     pub(super) fn cost_of_rooms(&mut self, asked: u32) -> u32 {
         let free = asked.min(self.rooms);

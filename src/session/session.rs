@@ -26,8 +26,8 @@ pub struct Session {
     pub awaits_token: bool,
     /// Whether it was counted among its user's connections.
     pub holds_place: bool,
-    /// The rooms in which its dialect began.
-    pub begun_in: Box<[Room]>,
+    /// The rooms in which its dialect began, those of a Socket.IO session's namespaces too.
+    begun_in: Box<[Room]>,
     /// There once it has sent a signal.
     pub signals: Option<Box<SentSignals>>,
     rates: CommandRates,
@@ -41,6 +41,9 @@ impl Session {
 
     /// Where a question names more rooms, so many of them are the work of one more command.
     const ROOMS_A_SHARE: usize = 16;
+
+    /// The most rooms that it remembers to have begun in.
+    const MOST_BEGUN_IN: usize = 128;
 
     /// A session that begins now. Without a grant it must present a token first.
     #[must_use]
@@ -58,6 +61,28 @@ impl Session {
     fn is_unasked(&self, room: &Room) -> bool {
         let personal = self.grant.claims().and_then(|claims| claims.personal_room.as_ref());
         personal == Some(room) || self.begun_in.contains(room)
+    }
+
+    /// Its dialect begins in these rooms. Of a session that begins again and again the newest count.
+    pub fn begins_in(&mut self, rooms: Vec<Room>) {
+        if rooms.iter().all(|room| self.begun_in.contains(room)) {
+            return;
+        }
+        let mut all = std::mem::take(&mut self.begun_in).into_vec();
+        for room in rooms {
+            if !all.contains(&room) {
+                all.push(room);
+            }
+        }
+        all.drain(..all.len().saturating_sub(Self::MOST_BEGUN_IN));
+        self.begun_in = all.into();
+    }
+
+    /// That of one request: what is free once a connection is free once a request otherwise.
+    #[must_use]
+    pub fn of_request(mut self) -> Self {
+        self.free = FreeShare::none();
+        self
     }
 
     /// Goes on with the rates of a client that was here before, and leaves its own in their place.

@@ -51,8 +51,7 @@ pub(crate) fn begin_connection(core: &mut Core, key: ConnectionKey, request: Ope
     }
     if let Some(connection) = core.clients.connections.get_mut(key).filter(|_| !named.is_empty()) {
         // An Engine.IO session begins in each of its namespaces.
-        let session = &mut connection.session;
-        session.begun_in = std::mem::take(&mut session.begun_in).into_iter().chain(named).collect();
+        connection.session.begins_in(named);
     }
     // Where it goes on in its own room counts: it is not put there from now on.
     if !greets {

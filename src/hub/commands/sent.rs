@@ -84,7 +84,7 @@ impl Services {
     ) -> Result<Vec<(Option<CommandId>, Action)>, Disconnect> {
         let now_ms = millis(self.began.elapsed());
         // It has no name: nothing of it is left when the request has its answer.
-        let mut session = Session::new(ConnectionId(0), Some(principal.grant.clone()), limits, now_ms);
+        let mut session = Session::new(ConnectionId(0), Some(principal.grant.clone()), limits, now_ms).of_request();
         let sender = Sender::of(principal.grant.user(), address);
         let newcomer = || CommandRates::new(limits, now_ms);
         self.senders.with(sender, now_ms, newcomer, |rates| {

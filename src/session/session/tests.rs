@@ -49,7 +49,13 @@ fn commands_cost_what_they_make_the_pod_do() {
 fn a_described_client_leaves_only_rooms_that_it_joined_by_a_command() {
     let mut session = Session::new(ConnectionId(1), Some(Grant::default()), &LIMITS, 0);
     let room = |name: &str| Room::parse(name).unwrap();
-    session.begun_in = [room("everyone")].into();
+    session.begins_in(vec![room("everyone")]);
+    for n in 0..1_000 {
+        session.begins_in(vec![room("everyone"), room(&format!("poll:{n}"))]);
+        session.begins_in(vec![room("everyone")]);
+    }
+    assert!(session.begun_in.len() <= 128);
+    session.begins_in(vec![room("everyone")]);
     let mut leave = |name: &str, unasked: bool| {
         let request = Request { id: None, command: Command::Unsubscribe { room: room(name), unasked } };
         session.receive_with(|| Ok(request), |_| Arc::default(), &LIMITS, 0).1
