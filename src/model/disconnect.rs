@@ -22,8 +22,6 @@ pub enum Disconnect {
     Normal,
     /// 1002: the client broke the WebSocket protocol.
     ProtocolError,
-    /// 1003: a binary message to a dialect that has none.
-    Unsupported,
     /// 1007: text that is not UTF-8, or compressed data that does not inflate.
     InvalidData,
     /// 1008: the request lacks what its dialect needs.
@@ -56,10 +54,9 @@ pub enum Disconnect {
 
 impl Disconnect {
     /// Every row of the table.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 16] = [
         Self::Normal,
         Self::ProtocolError,
-        Self::Unsupported,
         Self::InvalidData,
         Self::Refused,
         Self::TooBig,
@@ -82,7 +79,6 @@ impl Disconnect {
         match self {
             Self::Normal => 1000,
             Self::ProtocolError => 1002,
-            Self::Unsupported => 1003,
             Self::InvalidData => 1007,
             Self::Refused => 1008,
             Self::TooBig => 1009,
@@ -106,7 +102,6 @@ impl Disconnect {
         match self {
             Self::Normal => "",
             Self::ProtocolError => "protocol error",
-            Self::Unsupported => "binary messages are not supported here",
             Self::InvalidData => "invalid data",
             Self::Refused => "refused",
             Self::TooBig => "message too big",
@@ -133,7 +128,6 @@ impl Disconnect {
             Self::Unauthorized | Self::TokenExpired => Reconnect::WithNewToken,
             Self::Normal
             | Self::ProtocolError
-            | Self::Unsupported
             | Self::InvalidData
             | Self::Refused
             | Self::TooBig
