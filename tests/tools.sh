@@ -61,7 +61,7 @@ install_go_peer() {
   if [[ -x $tools/bin/$program-$version ]]; then return; fi
   command -v go >/dev/null || { echo "no Go, so no $program: the test that measures beside it skips"; return 0; }
   echo "building $program $version into $tools (once)"
-  if [[ -d bench/peers/$program ]]; then
+  if [[ -f bench/peers/$program/go.mod ]]; then
     (cd "bench/peers/$program" && go_in_tools "$program" build -o "$tools/bin/$program" .)
   else
     (cd "$tools" && go_in_tools "$program" install "$module")
