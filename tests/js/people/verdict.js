@@ -107,13 +107,28 @@ function presence(user, record, { ends, times, began, over }, faults) {
     if (text(other) !== text(told)) fault(`one is told ${text(told)}, another ${text(other)}`);
   const absences = record.absences(user);
   const choices = [{ status: 'online', sent: 0, answered: 0 }, ...record.chosen.get(user)];
-  /** By when something of a moment is told: a pod that ended since may have had it, and was the one to tell. */
-  const until = (at) => {
+  /**
+   * By when what is due at `at` is told, of what was so since `from`: a pod that ended in between may have had it, and was the one to tell. A pod
+   * that died before counts its users as there until its lease is over, so that it holds up what says that they are gone.
+   */
+  const until = (at, from, lookBack = 0) => {
     let latest = at;
-    for (const end of ends)
-      if (end.at >= at - 1_000 && end.at <= latest + times.slack)
+    for (const end of ends) {
+      const since = from - 1_000 - (end.how === 'SIGKILL' ? lookBack : 0);
+      if (end.at >= since && end.at <= latest + times.slack)
         latest = Math.max(latest, end.at + times.lease * 1.25 + times.debounce);
+    }
     return latest + times.slack;
+  };
+  /** What was chosen, told and so in the time before. */
+  const account = (at) => {
+    const near = (time) => time > at - 40_000 && time <= at + 5_000;
+    const chose = choices.filter(({ sent }) => near(sent));
+    return `; ${JSON.stringify({
+      chose: chose.map((one) => [one.status, one.sent - began, one.answered - began]),
+      told: told.filter(({ time }) => near(time)).map(({ status, time }) => [status, time - began]),
+      gone: absences.filter(({ from }) => near(from)).map(({ from, to }) => [from - began, to - began]),
+    })}`;
   };
   let before;
   let choice = 0;
@@ -129,7 +144,7 @@ function presence(user, record, { ends, times, began, over }, faults) {
       if (next < choice) fault(`${status} at ${time - began}: it did not choose that, or before what was told last`);
       choice = Math.max(choice, next);
       const newer = choices[choice + 1];
-      if (newer?.answered && until(newer.answered) < time)
+      if (newer?.answered && until(newer.answered, newer.sent) < time)
         fault(`${status} at ${time - began}: it had chosen ${newer.status}`);
     }
     before = { status, id };
@@ -137,17 +152,18 @@ function presence(user, record, { ends, times, began, over }, faults) {
   const view = (at) => told.findLast(({ time }) => time <= at)?.status;
   // Away for long enough: offline, once. `told` says it at most once in a row, so that one in that time is enough.
   for (const { from, to } of absences) {
-    const due = until(from + times.debounce);
+    const due = until(from + times.debounce, from, times.lease * 1.25);
     if (from > 0 && due < Math.min(to, over) && view(due) !== 'offline')
-      fault(`gone at ${from - began}, shown as ${view(due)} at ${due - began}`);
+      fault(`gone at ${from - began}, shown as ${view(due)} at ${due - began}${account(due)}`);
   }
   // Whatever stood for long enough, while it was there, is shown.
   const wasHere = (from, to) => long.every((gone) => gone.to < from || gone.from + times.debounce - 250 > to);
   for (const [n, { status, answered }] of choices.entries()) {
     const next = choices[n + 1]?.sent ?? over;
     const since = long.findLast(({ from }) => from < next)?.to ?? 0;
-    const due = until(Math.max(answered ?? next, since, began));
-    if (answered !== null && due < next && wasHere(due - 1, next) && since < due && view(next) !== status)
-      fault(`chose ${status}, shown as ${view(next)} at ${next - began}`);
+    const stands = Math.max(answered ?? next, since, began);
+    const due = until(stands, stands);
+    if (answered !== null && due < next && wasHere(due - 1, next) && since < due && view(next - 1) !== status)
+      fault(`chose ${status}, shown as ${view(next - 1)} at ${next - began}${account(next)}`);
   }
 }
