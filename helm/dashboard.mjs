@@ -22,9 +22,9 @@ const ROWS = [
     'Is it well?',
     [
       [
-        'Ready pods',
+        'Pods',
         'short',
-        'Pods that answer Prometheus.',
+        'Pods that answer Prometheus, ready or not.',
         { pods: sum('', `max by (pod) (${all('roomcast_build_info')})`) },
       ],
       [
@@ -48,8 +48,9 @@ const ROWS = [
       [
         'Certificate: time left',
         's',
-        'The least of all pods. Below 0: it has run out.',
-        { left: `min (${all('roomcast_certificate_expires_seconds')})` },
+        'The least of all pods that have one. Below 0: it has run out.',
+        // 0 where there is none.
+        { left: `min (${all('roomcast_certificate_expires_seconds')} != 0)` },
         { min: undefined },
       ],
     ],

@@ -36,7 +36,7 @@ export function tables(reference) {
 const DEFINITIONS = {
   variable: { type: ['string', 'null'], pattern: '\\$\\{' },
   switch: { anyOf: [{ type: 'boolean' }, { $ref: '#/definitions/variable' }] },
-  duration: { anyOf: [{ type: ['string', 'null'], pattern: '^[0-9]+(ms|s|m|h|d)$|^0$|\\$\\{' }, { enum: [0] }] },
+  duration: { anyOf: [{ type: ['string', 'null'], pattern: '^([0-9]+(ms|s|m|h|d))+$|^0$|\\$\\{' }, { enum: [0] }] },
   size: {
     anyOf: [
       { type: 'integer', minimum: 0 },
