@@ -17,6 +17,9 @@ pub enum NodeError {
     /// The server does not speak RESP3.
     #[error("the server refuses HELLO 3: {0}; Redis 6 or newer, or Valkey, is needed")]
     Hello(String),
+    /// The server refuses the connection for a reason of its own: it has as many as it may, it loads its data.
+    #[error("the server refuses the connection: {0}")]
+    Refused(String),
     /// The server forbids a subscription.
     #[error("the server refuses a subscription: {0}")]
     Subscribe(String),

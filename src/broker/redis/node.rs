@@ -22,7 +22,7 @@ use tokio::{sync::Semaphore, time::timeout_at};
 use super::{
     connection::{Connection, Dial},
     publish_queue::PublishQueue,
-    refusal::{Trouble, refusal_word},
+    refusal::{Trouble, refusal_word, without_arguments},
     script::{Script, ScriptText},
 };
 
@@ -238,7 +238,7 @@ impl Node {
             Resp3Frame::BlobError { data, .. } => String::from_utf8_lossy(data).into_owned(),
             _ => return Ok(frame),
         };
-        Err(judge(error, &self.address.host))
+        Err(judge(without_arguments(error), &self.address.host))
     }
 
     /// Runs a script and waits for a replica on one connection, which is asked for its number before and after: WAIT on

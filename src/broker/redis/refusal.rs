@@ -129,6 +129,12 @@ const CODES: [&str; 13] = [
     "TRYAGAIN",
 ];
 
+/// An error without the arguments of a command that the server does not know, which it repeats: a token, a user, an event may be among them.
+pub(super) fn without_arguments(mut error: String) -> String {
+    error.truncate(error.find(", with args beginning with").unwrap_or(error.len()));
+    error
+}
+
 /// The code of an error. Redis 6 puts the error of a command within a script behind a text of its own.
 pub(super) fn refusal_word(error: &str) -> &str {
     without_script(error).split(' ').next().unwrap_or_default()
@@ -176,6 +182,17 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(Trouble::of(error), trouble, "{error}");
+        }
+    }
+
+    #[test]
+    fn arguments_of_an_unknown_command_are_not_repeated() {
+        for (error, shown) in [
+            ("ERR unknown command 'EVALSHA', with args beginning with: '0a1b' '1' '/current_users/s3cret' ", 29),
+            ("ERR unknown command `EVALSHA`, with args beginning with: `0a1b`, ", 29),
+            ("OOM command not allowed, with reason", 36),
+        ] {
+            assert_eq!(without_arguments(error.to_owned()), error[..shown]);
         }
     }
 

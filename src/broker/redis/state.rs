@@ -163,6 +163,7 @@ fn trouble_of(node: &NodeHealth) -> Option<SeenTrouble> {
         Some(NodeError::Login(_)) => Trouble::Login,
         Some(NodeError::Subscribe(_) | NodeError::Canary(_)) => Trouble::Rights,
         Some(NodeError::Demoted) => Trouble::ReadOnly,
+        Some(NodeError::Refused(error)) if !node.connected => Trouble::of(error).unwrap_or(Trouble::Away),
         _ if !node.connected => Trouble::Away,
         _ if !node.is_well() => Trouble::Deaf,
         _ => return None,
