@@ -54,9 +54,10 @@ impl<'a> PageOrigin<'a> {
     }
 }
 
-/// Whether the origin is the very host that is asked: React Native sends that, and a page of the pod's own host is not a foreign one.
-/// Where no certificate proves it, a name can be pointed at any address, so that a page may call a foreign pod its own host (DNS
-/// rebinding): there it counts only if a token is needed, which such a page does not have.
+/// Whether the origin is the very host that is asked: React Native and Swift's Starscream send that, and a page of the pod's own host is
+/// not a foreign one. Where no certificate proves it, a name can be pointed at any address, so that a page may call a foreign pod its own
+/// host (DNS rebinding): there it counts only if a token is needed, which such a page does not have. The scheme of a WebSocket, which
+/// Starscream names, is that of no page.
 fn is_own(
     origin: &HeaderValue,
     headers: &HeaderMap,
@@ -76,6 +77,8 @@ fn is_own(
     let usual = match scheme {
         "https" if names_are_proved || needs_token => ":443",
         "http" if needs_token => ":80",
+        "wss" => ":443",
+        "ws" => ":80",
         _ => return false,
     };
     let bare = |authority: &'_ str| authority.strip_suffix(usual).unwrap_or(authority).to_ascii_lowercase();
@@ -148,6 +151,25 @@ mod tests {
         let own = ("origin", "https://push.example");
         assert!(may_connect(&[own], Some("push.example"), true) && !may_connect(&[own], None, true));
         assert!(!may_connect(&[own, host, ("host", "other.example")], None, true), "two hosts");
+    }
+
+    #[test]
+    fn the_host_itself_may_be_named_with_the_scheme_of_a_websocket() {
+        let host = ("host", "push.example");
+        for (origin, host, expected) in [
+            ("wss://push.example", host, true),
+            ("ws://push.example", host, true),
+            ("ws://push.example:3000", ("host", "push.example:3000"), true),
+            ("ws://push.example", ("host", "push.example:80"), true),
+            ("wss://Push.example:443", host, true),
+            ("wss://push.example:444", host, false),
+            ("wss://push.example.evil.example", host, false),
+            ("ws://evil.example", host, false),
+        ] {
+            for anonymous in [true, false] {
+                assert_eq!(may_connect(&[("origin", origin), host], None, anonymous), expected, "{origin} {host:?}");
+            }
+        }
     }
 
     #[test]
