@@ -74,8 +74,10 @@ pub enum Beat {
 struct Heartbeat {
     /// When the next ping leaves.
     next_ms: u64,
-    /// When the last one left that was not answered.
+    /// When the last one left that was not answered, or from when its time is counted.
     pinged_ms: Option<u64>,
+    /// Whether that time was counted anew.
+    extended: bool,
 }
 
 impl Link {
@@ -97,7 +99,7 @@ impl Link {
             upgrading: false,
             broke_framing: false,
             unused: None,
-            heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None },
+            heartbeat: Heartbeat { next_ms: now_ms + interval, pinged_ms: None, extended: false },
             connect_due_ms,
         }
     }
@@ -211,6 +213,14 @@ impl Link {
         self.heartbeat.pinged_ms.is_some_and(|pinged| now_ms >= pinged + timeout)
     }
 
+    /// A packet came that answers no ping: the answer may stand behind it, so that the client's time is counted anew, once for each ping.
+    pub fn heard(&mut self, now_ms: u64) {
+        let beat = &mut self.heartbeat;
+        if beat.pinged_ms.is_some() && !std::mem::replace(&mut beat.extended, true) {
+            beat.pinged_ms = Some(now_ms);
+        }
+    }
+
     /// The client has answered a ping.
     pub fn pong(&mut self, now_ms: u64) {
         if self.heartbeat.pinged_ms.take().is_some() {
@@ -236,7 +246,7 @@ impl Link {
                 // no time.
                 let slack = timing.tick_ms().map_or(0, |_| timeout / 4);
                 let pinged = if now_ms - beat.next_ms <= slack { beat.next_ms } else { now_ms };
-                beat.pinged_ms = Some(pinged);
+                (beat.pinged_ms, beat.extended) = (Some(pinged), false);
                 Beat::Ping(soonest(pinged + interval.min(timeout), self.connect_due_ms))
             }
             None => Beat::Wait(soonest(beat.next_ms, self.connect_due_ms)),
@@ -279,6 +289,18 @@ mod tests {
         assert_eq!(link.look(50_010), Beat::Ping(70_010));
         assert_eq!(link.look(70_009), Beat::Wait(70_010));
         assert_eq!(link.look(70_010), Beat::Dead);
+    }
+
+    #[test]
+    fn a_client_that_is_heard_has_its_time_anew_once() {
+        let mut link = link(25_000, 20_000, Within::Messages(DialectId::NATIVE));
+        link.heard(10_000);
+        assert_eq!(link.look(25_000), Beat::Ping(45_000));
+        link.heard(40_000);
+        assert!(!link.is_overdue(45_000) && link.is_overdue(60_000));
+        assert_eq!(link.look(45_000), Beat::Wait(60_000));
+        link.heard(59_000);
+        assert_eq!(link.look(60_000), Beat::Dead, "once");
     }
 
     #[test]

@@ -54,6 +54,9 @@ impl EngineIo {
         let limits = core.clients.settings.limits;
         let Some(connection) = core.clients.connections.get_mut(key) else { return ControlFlow::Break(()) };
         let Ok(packet) = EngineioPacket::parse(message) else { return stop(core, key, Disconnect::InvalidData) };
+        if let Some(link) = connection.link().filter(|_| packet != EngineioPacket::Pong) {
+            link.heard(now_ms);
+        }
         match packet {
             EngineioPacket::Text(text) => self.data(core, key, Message::Text(text)),
             EngineioPacket::Binary(bytes) => self.data(core, key, Message::Binary(&bytes)),

@@ -101,7 +101,8 @@ impl Asked {
             match name.as_ref() {
                 "EIO" => version = Some(value),
                 "transport" => transport = Some(value),
-                "sid" => sid = Some(value.into_owned()),
+                // An empty one is what a client writes that has none yet.
+                "sid" => sid = Some(value.into_owned()).filter(|sid| !sid.is_empty()),
                 _ => {}
             }
         }
@@ -135,6 +136,7 @@ mod tests {
         assert_eq!(get("EIO=4&transport=polling&t=abc&user=x", false), asked(Transport::Polling, None));
         assert_eq!(get("EIO=4&transport=websocket", true), asked(Transport::WebSocket, None));
         assert_eq!(get("EIO=4&transport=polling&sid=x", false), asked(Transport::Polling, Some("x")));
+        assert_eq!(get("EIO=4&transport=polling&sid=", false), asked(Transport::Polling, None), "none yet");
         for (query, upgrade, error) in [
             ("EIO=3&transport=polling", false, EngineError::UnsupportedVersion),
             ("transport=polling", false, EngineError::UnsupportedVersion),
