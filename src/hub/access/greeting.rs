@@ -11,7 +11,7 @@ use crate::{
         fanout::encoder::Encoder,
         worker::{clock::millis, timers::Timed},
     },
-    model::{Disconnect, ErrorCode},
+    model::{Disconnect, ErrorCode, Room},
     protocol::{DialectId, OpenOutcome, Opening, ServerPush, WireFormat},
     session::ConnectionId,
 };
@@ -31,6 +31,13 @@ impl Clients {
         }
         self.push(key, &bytes);
         opened
+    }
+
+    /// The rooms in which a connection's dialect begins, where its clients may not leave these. Nothing is said.
+    pub(crate) fn begins_in(&mut self, key: ConnectionKey, request: &OpeningRequest) -> Vec<Room> {
+        let opened =
+            self.with_opening(key, request, |encoder, format, opening| encoder.open(format, opening, &mut Vec::new()));
+        opened.and_then(Result::ok).map(|outcome| outcome.named).unwrap_or_default()
     }
 
     /// Greets a connection in its first room. `replayed`: what it missed follows.

@@ -351,6 +351,10 @@ impl EngineIo {
         core.clients.say_packets(key, |out| socketio::connected(&name, &sid, pid.as_deref(), out));
         if let Some(link) = core.clients.connections.get_mut(key).and_then(Connection::link) {
             let request = OpeningRequest { dialect, target: link.target.clone(), auth, id: None };
+            let begun_in = core.clients.begins_in(key, &request);
+            if let Some(connection) = core.clients.connections.get_mut(key).filter(|_| !begun_in.is_empty()) {
+                connection.session.begins_in(begun_in);
+            }
             core.clients.greet(key, &request, true);
             core.clients.begin_heartbeat(key, dialect);
         }

@@ -78,3 +78,46 @@ for (const transport of ['websocket', 'polling']) {
     assert.deepEqual(await told({}, 1), [['no', { why: 'game is missing in the query of the address' }]]);
   });
 }
+
+test('a session that was recovered stays in the rooms in which its dialect begins', async () => {
+  const config = `
+[socketio]
+enabled = true
+
+[[dialect]]
+name = "news"
+envelope = "socketio"
+rooms = ["news:all"]
+idempotent = true
+
+[[dialect.command]]
+when = { "/0" = "leave" }
+does = "unsubscribe"
+room = "news:{/1}"
+
+[[dialect.event]]
+write = '["news", "{data}"]'
+`;
+  const news = await Pod.start({ config });
+  try {
+    const socket = io(`http://127.0.0.1:${news.plainPort}`, { transports: ['websocket'], reconnectionDelay: 50 });
+    const next = (name) =>
+      new Promise((done, failed) => {
+        socket.once(name, done);
+        setTimeout(failed, 5_000, new Error(`no ${name} within 5 s`)).unref();
+      });
+    await next('connect');
+    for (const recovered of [false, true]) {
+      assert.equal(socket.recovered, recovered);
+      await socket.timeout(5_000).emitWithAck('leave', 'all');
+      const heard = next('news');
+      await news.publish('news:all', { recovered });
+      assert.deepEqual(await heard, { recovered });
+      const back = next('connect');
+      socket.io.engine.close();
+      await back;
+    }
+  } finally {
+    await news.stop();
+  }
+});
