@@ -94,13 +94,19 @@ impl Client {
                 return Err(FetchError::TooLarge(limits.max_bytes));
             }
             match Limited::new(body, limits.max_bytes).collect().await {
-                Ok(body) => Ok(Response::from_parts(head, body.to_bytes())),
+                Ok(body) => Ok(Response::from_parts(head, without_mark(body.to_bytes()))),
                 Err(error) if error.is::<LengthLimitError>() => Err(FetchError::TooLarge(limits.max_bytes)),
                 Err(error) => Err(failed(error.as_ref())),
             }
         };
         tokio::time::timeout(limits.timeout, exchange).await.map_err(|_| FetchError::Timeout(limits.timeout))?
     }
+}
+
+/// A body without the mark that some editors write before UTF-8 text, and some servers send with it (RFC 8259 section 8.1).
+fn without_mark(body: Bytes) -> Bytes {
+    const MARK: &[u8] = b"\xef\xbb\xbf";
+    if body.starts_with(MARK) { body.slice(MARK.len()..) } else { body }
 }
 
 /// The chain of causes in one line: hyper's own first line says only that something failed.
@@ -172,6 +178,14 @@ mod tests {
         let sent = String::from_utf8(sent.await.unwrap()).unwrap();
         assert!(sent.starts_with("POST /hook?a=b HTTP/1.1\r\n") && sent.ends_with("\r\n\r\nhello"), "{sent}");
         assert!(sent.contains("x-one: 1\r\n") && sent.contains("user-agent: roomcast/"), "{sent}");
+    }
+
+    #[tokio::test]
+    async fn a_mark_before_the_text_is_no_part_of_the_answer() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n\xef\xbb\xbf{}";
+        let (address, _) = server(answer.to_vec()).await;
+        let answer = Client::new(None).unwrap().fetch(get(address), &LIMITS).await.unwrap();
+        assert_eq!(answer.body().as_ref(), b"{}");
     }
 
     #[tokio::test]
