@@ -65,4 +65,17 @@ mod tests {
             assert!(config.plain_listen.iter().all(|bind| bind.address.ip().is_unspecified()), "{}", preset.name);
         }
     }
+
+    #[test]
+    fn variables_of_loomio_may_name_several_servers_and_pages() {
+        let variables = [
+            ("PUBLIC_APP_URL", "https://a.example,https://b.example"),
+            ("CHATBOT_SERVERS", "https://matrix.example.com, https://*.example.org"),
+        ];
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let preset = Preset::named("loomio").unwrap();
+        let settings = merge_over(Some(preset), &Flags::new(), &variables, None).unwrap().settings;
+        assert_eq!(settings.general.origins.len(), 2);
+        assert_eq!(settings.customers.loomio.chatbots.servers.len(), 2);
+    }
 }

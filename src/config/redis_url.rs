@@ -91,8 +91,8 @@ impl RedisUrl {
         // A secret that was written with a line's end has one.
         let (scheme, rest) = text.trim_ascii().split_once("://").ok_or("it has no scheme")?;
         let (tls, kind) = match &*scheme.to_ascii_lowercase() {
-            "redis" => (false, RedisKind::Server),
-            "rediss" => (true, RedisKind::Server),
+            "redis" | "valkey" => (false, RedisKind::Server),
+            "rediss" | "valkeys" => (true, RedisKind::Server),
             "redis-cluster" => (false, RedisKind::Cluster),
             "rediss-cluster" => (true, RedisKind::Cluster),
             kind @ ("redis-sentinel" | "rediss-sentinel") => {
@@ -301,6 +301,8 @@ mod tests {
             ("rediss://10.0.0.1:7000/0", "rediss://10.0.0.1:7000"),
             ("redis://:p%40ss@[::1]:7/", "redis://…@[::1]:7"),
             ("redis://a/3", "redis://a:6379/3"),
+            ("valkey://a/3", "redis://a:6379/3"),
+            ("valkeys://a:7", "rediss://a:7"),
             ("redis://[a]:7/3", "redis://a:7/3"),
             ("redis://a?db=1", "redis://a:6379/1"),
             ("redis://a/1?db=1&protocol=3", "redis://a:6379/1"),

@@ -37,6 +37,8 @@ impl<'a> PageOrigin<'a> {
         let mut lines = headers.get_all(header::ORIGIN).iter();
         match (lines.next(), lines.next()) {
             (None, _) => Self::Unnamed,
+            // Some libraries write the header without a value. No browser does.
+            (Some(origin), None) if origin.is_empty() => Self::Unnamed,
             (Some(origin), None)
                 if config.origins.allow(origin.as_bytes())
                     || is_own(origin, headers, host, names_are_proved, config) =>
@@ -124,6 +126,7 @@ mod tests {
     fn one_allowed_origin_passes_and_two_never_do() {
         let (app, evil) = (("origin", "https://app.example"), ("origin", "https://evil.example"));
         assert!(may_connect(&[], None, true) && may_connect(&[app], None, true));
+        assert!(may_connect(&[("origin", "")], None, true), "it names none");
         for lines in [vec![evil], vec![app, evil], vec![evil, app], vec![app, app]] {
             assert!(!may_connect(&lines, None, true), "{lines:?}");
         }

@@ -116,11 +116,8 @@ fn take_packets(worker: &mut Worker, name: ConnectionId, body: &[u8]) -> Result<
     }
     connection.heard_ms = now_ms;
     connection.totals.bytes_in += body.len() as u64;
-    let Ok(body) = std::str::from_utf8(body) else {
-        worker.close(key, Disconnect::InvalidData);
-        return Err(EngineError::BadRequest);
-    };
-    for part in engineio::packets(body) {
+    // What is no UTF-8 is U+FFFD, as the reference server reads a request's body.
+    for part in engineio::packets(&String::from_utf8_lossy(body)) {
         let flow = match &part {
             Ok(part) => worker.take_message(key, part.message()),
             Err(_) => {
