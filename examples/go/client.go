@@ -154,7 +154,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if time.Since(began) > 2*time.Second {
 			failures = 0
 		}
-		if staysAway(code) {
+		if staysAway(code) || needsNewToken(code) && c.token == nil {
 			return &EndedError{code, reason}
 		}
 		c.on.State(fmt.Sprintf("waiting after %d %s", code, reason))
@@ -210,8 +210,11 @@ func (c *Client) connection(outer context.Context) (int, string, time.Duration) 
 			} else if told.Code == "unauthorized" {
 				c.refuse = token
 				over = func() (int, string) { return codeUnauthorized, told.Message }
-			} else if told.Code != "lost" {
+			} else if isPassing(told.Code) {
 				over = func() (int, string) { return codeOverloaded, told.Message }
+			} else if told.Code != "lost" {
+				// The backend does not want this client.
+				over = func() (int, string) { return codeDisconnected, told.Message }
 			}
 		})
 	}

@@ -16,12 +16,13 @@ const (
 	codeOverloaded   = 1013
 	codeUnauthorized = 4001
 	codeExpired      = 4002
+	codeDisconnected = 4003
 )
 
 // Whether a client that was closed with this code stays away: it would be closed again, or was told to.
 func staysAway(code int) bool {
 	switch code {
-	case 1000, 1002, 1003, 1007, codeRefused, 1009, 4003, 4011, 4029:
+	case 1000, 1002, 1003, 1007, codeRefused, 1009, codeDisconnected, 4011, 4029:
 		return true
 	}
 	return false

@@ -25,6 +25,7 @@ LATER = {1012, 1013}
 LOST = 1006
 UNAUTHORIZED = 4001
 OVERLOADED = 1013
+DISCONNECTED = 4003
 
 # Errors after which the same publish, with the same key, may succeed.
 PASSING = {"rate_limited", "unavailable", "unknown"}
@@ -133,7 +134,7 @@ class Client:
             code, reason, hint = await self._connection()
             if time.monotonic() - began > 2.0:
                 failures = 0
-            if code in NEVER:
+            if code in NEVER or (code in NEW_TOKEN and not self._token):
                 raise EndedError(code, reason)
             wait = self._pause(code, failures, hint)
             failures += 1
@@ -214,10 +215,11 @@ class Client:
             try:
                 self._renew_after(await self._ask({"type": "connect", "token": token}))
             except RefusedError as error:
-                if error.code != "unauthorized":
-                    return OVERLOADED
-                self._refused = token
-                return UNAUTHORIZED
+                if error.code == "unauthorized":
+                    self._refused = token
+                    return UNAUTHORIZED
+                # Or the backend does not want this client.
+                return OVERLOADED if error.code in PASSING else DISCONNECTED
             self._start(self._renew())
         self._on_state("open")
         for name in list(self._rooms):

@@ -6,6 +6,8 @@ import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { WebSocketServer } from 'ws';
+
 import { rooms } from '../support/config.js';
 import { Pod } from '../support/pod.js';
 import { Process, until } from '../support/process.js';
@@ -129,6 +131,34 @@ describe('clients that are written from the protocol alone', { concurrency: 2 },
       await pod.curl(`/api/connections/${id}/disconnect`, ...key, '-d', '{"code":4003}');
       assert.deepEqual(await running.exit, { code: 1, signal: null });
       await says(/^ended 4003/);
+    });
+
+    test(`${language}: one that the backend denies, or that has no token where one is needed, stays away`, async (t) => {
+      if (!languages[language]) return t.skip('there is no Go');
+      const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+      t.after(() => server.close());
+      await new Promise((listening) => server.once('listening', listening));
+      server.on('connection', (socket) => {
+        const say = (message) => socket.send(JSON.stringify(message));
+        say({ type: 'welcome', connection: 'c', ping_interval: 25_000 });
+        socket.on('message', (text) => {
+          const { type, id } = JSON.parse(text);
+          if (type === 'connect') say({ type: 'error', id, code: 'forbidden', message: 'not today' });
+          else socket.close(4001, 'unauthorized');
+        });
+      });
+      const [program, ...first] = languages[language];
+      const address = `ws://127.0.0.1:${server.address().port}/ws`;
+      const tokens = ['--token-url', `http://127.0.0.1:${backend.address().port}/denied`];
+      for (const [flags, ended] of [
+        [tokens, /^ended 4003/m],
+        [[], /^ended 4001/m],
+      ]) {
+        const running = new Process(program, [...first, ...flags, address, 'r'], { stdio: ['pipe', 'pipe', 'pipe'] });
+        t.after(() => running.stop());
+        assert.deepEqual(await running.exit, { code: 1, signal: null });
+        assert.match(running.log, ended);
+      }
     });
 
     test(`${language}: a room that is refused is said to be, and harms no other`, async (t) => {
