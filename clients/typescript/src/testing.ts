@@ -4,7 +4,9 @@
 // presence, signals, what was read, a user's own status, calls, tokens. Keeps every event and every key of a publish; never limits a rate, and
 // thins no signals.
 
+import { systemClock } from './clock.js';
 import type {
+  Clock,
   Command,
   Dialing,
   Link,
@@ -33,7 +35,7 @@ interface TestRoom {
   /** How far each user has read. */
   read: Map<string, number>;
   /** Ends each signal that is shown, by its sender and topic. */
-  shown: Map<string, { readonly by: TestConnection; end(): void }>;
+  shown: Map<string, { readonly by: TestConnection; end(): void; stop(): void }>;
 }
 
 interface TestConnection {
@@ -58,11 +60,13 @@ export class TestPod {
   readonly #options: TestPodOptions;
   readonly #rooms = new Map<string, TestRoom>();
   readonly #connections = new Set<TestConnection>();
+  readonly #clock: Clock;
   #names = 0;
   #epochs = 0;
 
   constructor(options: TestPodOptions = {}) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
     this.transport = {
       name: options.name ?? 'websocket',
       sends: true,
@@ -85,7 +89,7 @@ export class TestPod {
   ): Position {
     const { epoch, log } = this.#room(room);
     const offset = log.length + 1;
-    const event = { offset, topic, time: this.#options.clock?.date() ?? Date.now(), ...more, ...payload(data) };
+    const event = { offset, topic, time: this.#clock.date(), ...more, ...payload(data) };
     log.push(event);
     this.#tellMembers(room, { type: 'events', room, epoch, after: offset - 1, offset, events: [event] });
     return { epoch, offset };
@@ -140,12 +144,16 @@ export class TestPod {
       return connection.on.close(1009, 'message too big');
     }
     this.commands.push(command);
-    if (command.type === 'rpc') return void this.#call(connection, command);
+    const { accepts } = this.#options;
+    const { type, id } = command;
+    if (connection.token === undefined && !['connect', 'ping'].includes(type) && accepts && !accepts(undefined))
+      return this.#tell(connection, { type: 'error', id, code: 'unauthorized', message: 'a token is needed first' });
+    if (type === 'rpc') return void this.#call(connection, command);
     const answer = this.#answer(connection, command);
     if (!answer) return;
     this.#tell(connection, { ...answer, ...(command.id !== undefined && { id: command.id }) });
-    const own = command.type === 'connect' && this.#ownRoom(connection.user);
-    if (own) {
+    const own = type === 'connect' && this.#ownRoom(connection.user);
+    if (own && !connection.rooms.has(own)) {
       connection.rooms.add(own);
       const { epoch, log } = this.#room(own);
       this.#tell(connection, { type: 'subscribed', room: own, epoch, offset: log.length, recovered: false });
@@ -285,24 +293,25 @@ export class TestPod {
   #signal(by: TestConnection, room: string, topic: string, data: unknown, ttl = 5_000): void {
     const { shown } = this.#room(room);
     const { user, name } = by;
-    const { clock } = this.#options;
     const sender = user === undefined ? { connection: name } : { user };
     const key = JSON.stringify([topic, sender]);
     const tell = (more: { readonly data?: unknown; readonly ttl: number }) => {
-      const message = { type: 'signal', room, topic, ...sender, ...more, time: clock?.date() ?? Date.now() };
+      const message = { type: 'signal', room, topic, ...sender, ...more, time: this.#clock.date() };
       for (const to of [...this.#connections]) {
         const isSender = to === by || (user !== undefined && to.user === user);
         if (to.rooms.has(room) && !isSender) this.#tell(to, message);
       }
     };
-    const stop = clock?.after(ttl, () => shown.get(key)?.end());
+    const before = shown.get(key);
+    if (ttl === 0) return before?.end();
+    before?.stop();
     const end = () => {
-      stop?.();
+      stop();
       shown.delete(key);
       tell({ ttl: 0 });
     };
-    if (ttl === 0) return shown.get(key)?.end();
-    shown.set(key, { by, end });
+    const stop = this.#clock.after(ttl, end);
+    shown.set(key, { by, end, stop });
     tell({ ...(data !== undefined && { data }), ttl });
   }
 

@@ -9,6 +9,7 @@ const { Client, RoomcastError } = await load('index');
 const { commands } = await load('commands');
 const { map } = await load('map');
 const { rpc } = await load('rpc');
+const { signals } = await load('signals');
 const { TestClock, TestPod, settled } = await load('testing');
 
 function world(of = {}) {
@@ -121,4 +122,54 @@ test('a user says its status, and calls reach the application', async () => {
   const without = world().connect('ann');
   await settled();
   await assert.rejects(rpc(without, 'vote'), { code: 'not_available' });
+});
+
+test('a signal that is sent again holds from then on, with and without a clock of the test', async () => {
+  const clock = new TestClock();
+  const pod = new TestPod({ clock });
+  const connect = () => new Client({ url: 'https://pod', transports: [pod.transport], clock, storage: null });
+  const [one, other] = [connect(), connect()];
+  const typing = signals(one, 'r');
+  const seen = signals(other, 'r');
+  await settled();
+  const ends = [];
+  seen.onChange(({ snapshot }) => snapshot.length === 0 && ends.push(clock.now()));
+  for (let time = 0; time < 4; time++) {
+    typing.send('typing', null, { ttl: 2_000 });
+    await clock.advance(1_500);
+  }
+  await clock.advance(5_000);
+  assert.deepEqual(ends, [6_500], 'once, two seconds after the last one');
+
+  const bare = new TestPod();
+  const told = [];
+  const clients = [1, 2].map(() => new Client({ url: 'https://pod', transports: [bare.transport], storage: null }));
+  const [by, to] = clients.map((client) => client.subscribe('r'));
+  to.onMessage(({ type, ttl }) => type === 'signal' && told.push(ttl));
+  await Promise.all([by.joined(), to.joined()]);
+  await commands(clients[0]).request({ type: 'signal', room: 'r', topic: 'typing', ttl: 20 });
+  await new Promise((done) => setTimeout(done, 100));
+  assert.deepEqual(told, [20, 0]);
+  for (const client of [...clients, one, other]) client.close();
+});
+
+test('a client without a token is let in where tokens are not needed, and nowhere else', async () => {
+  for (const [accepts, code] of [
+    [undefined, undefined],
+    [(token) => ({ user: token }), undefined],
+    [(token) => (token ? { user: token } : undefined), 'unauthorized'],
+  ]) {
+    const pod = new TestPod({ accepts });
+    const client = new Client({ url: 'https://pod', transports: [pod.transport], storage: null, onError() {} });
+    const joined = await client
+      .subscribe('r')
+      .joined()
+      .catch((error) => error);
+    assert.equal(joined.code, code);
+    const called = await commands(client)
+      .request({ type: 'publish', room: 'r', topic: 't' })
+      .catch((error) => error);
+    assert.equal(called.code, code);
+    client.close();
+  }
 });
