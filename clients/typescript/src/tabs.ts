@@ -44,7 +44,6 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     const answers = new Map<number | undefined, ((answer: Message) => void) | undefined>();
     let link: Link | undefined;
     let ids = 0;
-    let presents = 'connect';
 
     const tell = (tab: string, message: Message, datagram?: boolean) =>
       inside.get(tab)?.postMessage(['message', message, datagram]);
@@ -89,8 +88,7 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
     };
     const take = (tab: string, said: Command) => {
       const { id, ...command } = said;
-      let { type } = command;
-      const { room } = said as Message;
+      const { type, room } = said as Message;
       const joins = type === 'subscribe';
       /** What is said of the room while it is being joined. */
       const next: (() => void)[] = [];
@@ -103,8 +101,8 @@ export function tabs(user = '', transports: ClientOptions['transports'] = ['webs
         rooms.set(room, [...others, tab]);
       } else if (type === 'unsubscribe') {
         if (leave(tab, room)[0] || greeting.has(room)) return tell(tab, said);
-      } else if (type === 'connect') [type, presents] = [presents, 'refresh'];
-      send({ ...command, type }, (answer) => {
+      }
+      send(command, (answer) => {
         tell(tab, { ...answer, id });
         // The others may have missed something while it was left, or are in it no more.
         const { epoch = '', offset = 0 } = answer;
