@@ -1,6 +1,7 @@
-// Composables for Vue 3.3 and newer. What they follow ends with the scope (the component) that they are called in.
+// Composables for Vue 3.3 and newer. What they follow begins when the component is mounted, so that nothing is joined on a server, or at once
+// in a scope that is none of a component's; it ends with the scope that they are called in.
 
-import { onScopeDispose, type ShallowRef, shallowReadonly, shallowRef } from 'vue';
+import { getCurrentInstance, onMounted, onScopeDispose, type ShallowRef, shallowReadonly, shallowRef } from 'vue';
 
 import type { AnyTopics, Client, ClientState, EventOf, RoomName, SubscribeOptions } from './index.js';
 import type { MapOptions } from './map.js';
@@ -59,10 +60,20 @@ export const useUnread = <Rooms extends object>(
 
 function refOf<Value>(source: Source<Value>): Followed<Value> {
   const ref = shallowRef(source.initial) as ShallowRef<Value>;
-  onScopeDispose(
-    source.open((value) => {
+  let isOver = false;
+  let close = () => {};
+  const open = () => {
+    if (isOver) return;
+    close = source.open((value) => {
       ref.value = value;
-    }),
-  );
+    });
+  };
+  onScopeDispose(() => {
+    isOver = true;
+    close();
+  });
+  // On a server nothing is mounted, and nothing is told that it is over.
+  if (getCurrentInstance()) onMounted(open);
+  else open();
   return shallowReadonly(ref);
 }

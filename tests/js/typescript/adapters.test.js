@@ -84,6 +84,54 @@ test('Vue: references that change, and end with their scope', async () => {
   assert.deepEqual(client.rooms, []);
 });
 
+/** An application of one component, in a place that has no page. */
+function mounted(vue, setup) {
+  const node = () => ({});
+  const nothing = () => null;
+  const app = vue
+    .createRenderer({
+      insert: nothing,
+      remove: nothing,
+      createElement: node,
+      createText: node,
+      createComment: node,
+      setText: nothing,
+      setElementText: nothing,
+      parentNode: nothing,
+      nextSibling: nothing,
+      patchProp: nothing,
+    })
+    .createApp({ setup });
+  app.mount({});
+  return app;
+}
+
+test('Vue: a component joins when it is mounted, and on a server it does not', async () => {
+  const all = await dependency('vue');
+  const { renderToString } = await dependency('vue/server-renderer');
+  const { useMap, useRoom } = await load('vue');
+  const { client } = world();
+  const values = [];
+  const setup = () => {
+    useRoom(client, 'chat');
+    const fleet = useMap(client, 'fleet');
+    return () => {
+      values.push(dataOf(fleet.value));
+      return all.h('p', `${fleet.value.size} there`);
+    };
+  };
+  assert.equal(await renderToString(all.createSSRApp({ setup })), '<p>0 there</p>');
+  await settled();
+  assert.deepEqual([client.state.kind, client.rooms], ['idle', []]);
+  const app = mounted(all, setup);
+  await settled();
+  assert.deepEqual([client.rooms.length, values.at(-1)], [2, { 'bus-7': 1 }]);
+  app.unmount();
+  await settled();
+  assert.deepEqual(client.rooms, []);
+  client.close();
+});
+
 test('Svelte: stores that join with their first subscriber and leave with their last', async () => {
   const { get } = await dependency('svelte/store');
   const svelte = await load('svelte');
