@@ -19,6 +19,8 @@ import {
   type Source,
 } from './sources.js';
 
+export type { FollowedSignals, FollowedState, FollowedUnread } from './sources.js';
+
 /** What the client does. */
 export const clientState = <Rooms extends object>(client: Client<Rooms>): Signal<ClientState> =>
   signalOf(ofClient(client));

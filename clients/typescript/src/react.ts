@@ -21,6 +21,8 @@ import {
   type Source,
 } from './sources.js';
 
+export type { FollowedSignals, FollowedState, FollowedUnread } from './sources.js';
+
 /** What the client does. */
 export const useClientState = <Rooms extends object>(client: Client<Rooms>): ClientState =>
   useSource(useMemo(() => ofClient(client), [client]));
@@ -53,8 +55,9 @@ export function useMap<Rooms extends object, Name extends RoomName<Rooms>>(
   room: Name,
   options?: MapOptions<Rooms[Name]>,
 ): ReadonlyMap<string, EventOf<Rooms[Name]>> {
-  const first = useRef(options);
-  return useSource(useMemo(() => ofMap(client, room, first.current), [client, room]));
+  const newest = useRef(options);
+  newest.current = options;
+  return useSource(useMemo(() => ofMap(client, room, newest.current), [client, room]));
 }
 
 /** Who is in a room. */

@@ -16,11 +16,13 @@ import {
   type Source,
 } from './sources.js';
 
+export type { FollowedSignals, FollowedUnread } from './sources.js';
+
 /** What the client does. */
 export const clientState$ = <Rooms extends object>(client: Client<Rooms>): Observable<ClientState> =>
   observableOf(ofClient(client));
 
-/** The events of a room. It fails where the room is refused, and where events are missing and there is no `load`. */
+/** The events of a room. It fails where the room is refused, where the client is closed, and where events are missing and there is no `load`. */
 export const events$ = <Rooms extends object, Name extends RoomName<Rooms>>(
   client: Client<Rooms>,
   room: Name,
@@ -30,9 +32,13 @@ export const events$ = <Rooms extends object, Name extends RoomName<Rooms>>(
     const subscription = client.subscribe(room, options);
     subscription.onEvent((event) => observer.next(event));
     subscription.onError((error) => observer.error(error));
-    subscription.onChange((state) => {
-      if (state === 'ended') observer.complete();
-    });
+    const look = () => {
+      if (subscription.state === 'ended') observer.complete();
+      // Nothing comes of a client that is closed.
+      else if (subscription.error) observer.error(subscription.error);
+    };
+    subscription.onChange(look);
+    look();
     return () => subscription.unsubscribe();
   });
 

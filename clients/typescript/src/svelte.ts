@@ -17,6 +17,8 @@ import {
   type Source,
 } from './sources.js';
 
+export type { FollowedSignals, FollowedState, FollowedUnread } from './sources.js';
+
 /** Svelte's contract of a store that is only read. */
 export interface Store<Value> {
   subscribe(this: void, run: (value: Value) => void): () => void;

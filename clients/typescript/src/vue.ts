@@ -19,6 +19,8 @@ import {
   type Source,
 } from './sources.js';
 
+export type { FollowedSignals, FollowedState, FollowedUnread } from './sources.js';
+
 /** A reference that is replaced when its value changes. */
 export type Followed<Value> = Readonly<ShallowRef<Value>>;
 

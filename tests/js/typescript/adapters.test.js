@@ -196,6 +196,26 @@ test('RxJS: observables that fail where the room does, and leave when they are u
   assert.deepEqual(client.rooms, []);
 });
 
+test('RxJS: events of what is over are not waited for', async () => {
+  const { lastValueFrom } = await dependency('rxjs');
+  const { events$ } = await load('rxjs');
+  const { pod, client } = world();
+  const over = new AbortController();
+  const open = lastValueFrom(events$(client, 'chat'), { defaultValue: 'complete' });
+  await settled();
+  over.abort();
+  assert.equal(
+    await lastValueFrom(events$(client, 'chat', { signal: over.signal }), { defaultValue: 'complete' }),
+    'complete',
+  );
+  const refused = assert.rejects(lastValueFrom(events$(client, 'beside')), { code: 'closed', closeCode: 4003 });
+  await settled();
+  pod.cut(4003, 'go away');
+  await Promise.all([refused, assert.rejects(open, { code: 'closed' })]);
+  await assert.rejects(lastValueFrom(events$(client, 'chat')), { code: 'closed', closeCode: 4003 });
+  client.close();
+});
+
 test('Angular: signals that end with their injector', async () => {
   const { createEnvironmentInjector, runInInjectionContext, computed, isSignal } = await dependency('@angular/core');
   const angular = await load('angular');
@@ -258,10 +278,11 @@ Object.assign(window, { pod, client });
 createRoot(document.body.appendChild(document.createElement('main'))).render(<StrictMode><Page /></StrictMode>);
 `;
 
-test('React: hooks in StrictMode that join once, follow, and leave', async (t) => {
+/** A page of React in Chromium, and the errors of it. */
+async function opened(t, contents) {
   const { build } = await dependency('esbuild');
   const { outputFiles } = await build({
-    stdin: { contents: REACT, loader: 'jsx', resolveDir: fileURLToPath(folder) },
+    stdin: { contents, loader: 'jsx', resolveDir: fileURLToPath(folder) },
     bundle: true,
     format: 'iife',
     jsx: 'automatic',
@@ -285,7 +306,39 @@ test('React: hooks in StrictMode that join once, follow, and leave', async (t) =
   await page.goto(`http://localhost:${pages.address().port}/`);
   const shows = (what) =>
     page.waitForFunction((text) => document.querySelector('main')?.textContent === text, JSON.stringify(what));
+  return { page, shows, errors };
+}
 
+test('React: another room is followed with the options of its render', async (t) => {
+  const { page, shows } = await opened(
+    t,
+    `
+import { useState } from 'react';
+import { createRoot } from 'react-dom/client';
+import { Client } from 'roomcast';
+import { useMap } from 'roomcast/react';
+import { TestPod } from 'roomcast/testing';
+
+const pod = new TestPod({ retains: () => true });
+const client = new Client({ url: 'https://pod', transports: [pod.transport], storage: null });
+for (const room of ['fleet', 'depot'])
+  for (const topic of ['moved', 'parked']) pod.publish(room, topic, 1, { key: room + ' ' + topic });
+
+function Values() {
+  const [[room, topic], show] = useState(['fleet', 'moved']);
+  Object.assign(window, { show });
+  return JSON.stringify([...useMap(client, room, { topics: [topic] }).keys()]);
+}
+createRoot(document.body.appendChild(document.createElement('main'))).render(<Values />);
+`,
+  );
+  await shows(['fleet moved']);
+  await page.evaluate(() => window.show(['depot', 'parked']));
+  await shows(['depot parked']);
+});
+
+test('React: hooks in StrictMode that join once, follow, and leave', async (t) => {
+  const { page, shows, errors } = await opened(t, REACT);
   await shows(['chat', 'open', 'joined', 1, [['bus-7', 1]], [], 0, []]);
   await page.evaluate(() => {
     window.pod.publish('chat', 'said', 'one');

@@ -1,7 +1,7 @@
 // The package `roomcast` as it would be published: what is in it, how it is found by import and require, its types and its size.
 
 import assert from 'node:assert/strict';
-import { mkdir, readFile, symlink } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -100,6 +100,37 @@ test('every entry is there for import and for require, without the types or obje
       assert.equal(stdout, 'true\n'.repeat(entries.length), file);
     }
   });
+});
+
+test('what functions of adapters answer may be named in the declarations of another package', async () => {
+  const hooks = `
+import { Client } from 'roomcast';
+import { room, signals, unread } from 'roomcast/svelte';
+const client = new Client({ url: '/' });
+export const typing = (name: string) => signals(client, name);
+export const counts = (name: string) => unread(client, name);
+export const state = (name: string) => room(client, name);
+`;
+  const options = {
+    strict: true,
+    declaration: true,
+    emitDeclarationOnly: true,
+    module: 'nodenext',
+    target: 'es2022',
+    types: [],
+  };
+  const config = JSON.stringify({ compilerOptions: { ...options, outDir: 'out' }, files: ['hooks.mts'] });
+  await withFolder({ 'hooks.mts': hooks, 'tsconfig.json': config }, async (cwd) => {
+    // As it is installed: a link would lead out of `node_modules`.
+    const there = join(cwd, 'node_modules', 'roomcast');
+    for (const part of ['package.json', 'dist']) await cp(join(path, part), join(there, part), { recursive: true });
+    const { code, stdout } = await run(join(path, 'node_modules/.bin/tsc'), ['--project', cwd], { cwd });
+    assert.equal(code, 0, stdout);
+  });
+  for (const adapter of ['react', 'vue', 'svelte', 'rxjs', 'angular']) {
+    const types = await readFile(new URL(`dist/esm/${adapter}.d.ts`, folder), 'utf8');
+    assert.match(types, /export type \{[^}]*FollowedUnread/, adapter);
+  }
 });
 
 const GOOD = `
