@@ -80,23 +80,24 @@ export function map<Rooms extends object = AnyRooms, Name extends RoomName<Rooms
       entries.changed(client.report);
     },
     event(event) {
-      const { topic, key = keyless, offset = Number.POSITIVE_INFINITY } = event;
+      const { topic, key = keyless, offset } = event;
       if (topic === DELETED) {
         const gone = new Set((event.data as { offsets?: readonly number[] } | null)?.offsets);
         const keys = [...entries].filter(([, { offset = -1 }]) => gone.has(offset));
-        for (const [known] of keys) takeOut(known, offset);
+        for (const [known] of keys) takeOut(known, offset ?? -1);
         if (keys[0]) entries.changed(client.report);
         return;
       }
       const isRemoval = removes.includes(topic as Topic);
       if (key === undefined || (topics && !isRemoval && !topics.includes(topic as Topic))) return;
       const known = entries.get(key)?.offset ?? removed.get(key) ?? -1;
-      if (offset < known) return;
+      // What is in no log is newer than all that has come, and than nothing that comes.
+      if (offset !== undefined && offset < known) return;
       if (!isRemoval) {
         removed.delete(key);
         entries.set(key, event);
       } else {
-        if (!takeOut(key, offset)) return;
+        if (!takeOut(key, offset ?? known)) return;
       }
       entries.changed(client.report);
     },
