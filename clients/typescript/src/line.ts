@@ -95,11 +95,11 @@ export function line(
     stopWake = undefined;
     failures = 0;
     become({ kind: 'closed', error });
-    for (const { followers } of [...rooms.values()]) {
-      for (const follower of [...followers]) {
+    for (const room of [...rooms.values()]) {
+      for (const follower of [...room.followers]) {
         if (error) {
           follower.tell('error', error);
-          follower.tell('change', 'away');
+          follower.tell('change', room.state);
         } else follower.unsubscribe();
       }
     }

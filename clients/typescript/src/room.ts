@@ -173,7 +173,7 @@ export class Room {
   }
 
   #refuse({ code, message }: Message): void {
-    this.error = new RoomcastError(code as ServerErrorCode, message ?? 'taken out', { room: this.name });
+    this.error = new RoomcastError(code as ServerErrorCode, message as string, { room: this.name });
     this.#become('refused');
   }
 
