@@ -2,9 +2,9 @@
 // connection.
 //
 // Bounded: what finds it full is refused with `queue_full`. Always holds: a publish is one event, because it is sent again with the key
-// that the server knows it by, and only for as long as the server does; then its outcome is `unknown`. All other commands change nothing
-// when they are carried out twice. What waited is sent in its order, a publish at a time, so that a rate limit cannot turn two of them
-// around.
+// that the server knows it by, byte for byte as it was, and only for as long as the server knows the key; then its outcome is `unknown`. All
+// other commands change nothing when they are carried out twice. What waited is sent in its order, a publish at a time, so that a rate limit
+// cannot turn two of them around.
 
 import { abortable } from './abort.js';
 import type { Answered } from './connection.js';
@@ -119,7 +119,7 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
   const drain = () => {
     for (const entry of waiting.splice(0)) {
       const publishes = isPublish(entry);
-      if (publishes && isOld(entry)) entry.reject(unknown());
+      if (publishes && isOld(entry)) fail(entry);
       else if (publishes && alone) again(entry);
       else {
         alone ||= publishes;
@@ -143,17 +143,17 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
     const answered: Answered = (answer) => {
       if (!answer) {
         if (entry.waits) again(entry);
-        else reject(isPublish(entry) ? unknown() : lost());
+        else fail(entry);
         return;
       }
-      const { type, code = '', message = '', room } = answer;
-      if (waited && PASSING.includes(code)) {
+      const { type, code, message, room } = answer;
+      if (waited && PASSING.includes(code as string)) {
         // It goes alone, so that none overtakes it.
         again(entry);
         endPause = clock.after(PAUSE, next);
         return;
       }
-      if (type === 'error') reject(new RoomcastError(code as ErrorCode, message, { room }));
+      if (type === 'error') reject(new RoomcastError(code as ErrorCode, message as string, { room }));
       else resolve(answer);
       next();
     };
@@ -167,15 +167,19 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
     alone = false;
     endPause?.();
     // Rooms are joined first, so that they tell of what is published.
-    if (state.kind === 'open') void Promise.resolve().then(drain);
-    if (state.kind !== 'closed') return;
-    const error = closed(state.error);
-    for (const entry of waiting.splice(0)) entry.reject(entry.sent && isPublish(entry) ? unknown() : error);
+    if (state.kind === 'open') return void Promise.resolve().then(drain);
+    const error = state.kind === 'closed' ? closed(state.error) : undefined;
+    for (const entry of waiting.splice(0)) {
+      if (!error && entry.waits) waiting.push(entry);
+      else fail(entry, error);
+    }
   });
 
   const request = (command: Command, { offline, signal }: RequestOptions = {}) =>
     abortable<Message>(signal, (resolve, reject) => {
-      const entry: Entry = { command, waits: offline !== 'fail', order: ++count, resolve, reject };
+      // What it says now, whatever becomes of its data while it waits.
+      const said = JSON.parse(JSON.stringify(command)) as Command;
+      const entry: Entry = { command: said, waits: offline !== 'fail', order: ++count, resolve, reject };
       const { state } = client;
       const inOrder = isPublish(entry) && (waiting[0] || alone);
       const carries = state.kind === 'open' && state.sends;
@@ -211,8 +215,10 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
 }
 
 const isPublish = ({ command }: Entry) => command.type === 'publish';
-const unknown = () => new RoomcastError('unknown', 'the answer was lost');
 const lost = () => new RoomcastError('lost', 'no connection carries it');
+/** Of a publish that was sent nobody can say whether it is there. */
+const fail = (entry: Entry, error = lost()) =>
+  entry.reject(entry.sent && isPublish(entry) ? new RoomcastError('unknown', 'the answer was lost') : error);
 /** What no other client guesses, where the place can make such a thing. */
 function randomKey(random: () => number): string {
   const numbers = new Uint32Array(4).map(() => random() * 2 ** 32);
