@@ -131,8 +131,18 @@ async fn repeat(
 
 /// A kept connection to an API, with one request under way.
 pub(crate) struct Caller {
+    api: Api,
     stream: Pin<Box<dyn Stream>>,
     received: Vec<u8>,
+    /// Whether it was answered on this connection.
+    is_kept: bool,
+}
+
+/// How an exchange ended without an answer.
+enum Unanswered {
+    /// The connection had ended before a byte of an answer.
+    Closed,
+    Failed(BenchError),
 }
 
 /// What requests are written to: TCP, or TLS over it.
@@ -143,33 +153,24 @@ impl<S: AsyncRead + AsyncWrite> Stream for S {}
 impl Caller {
     /// Connects.
     pub(crate) async fn connect(api: impl Into<Api>) -> Result<Self, BenchError> {
-        let Api { address, tls } = api.into();
-        let doing = move || format!("connecting to {address}");
-        let stream = TcpStream::connect(address).await.doing(doing)?;
-        stream.set_nodelay(true).doing(doing)?;
-        let stream: Pin<Box<dyn Stream>> =
-            if tls { Box::pin(over_tls(stream, doing).await?) } else { Box::pin(stream) };
-        Ok(Self { stream, received: Vec::with_capacity(16 * 1024) })
+        let api = api.into();
+        Ok(Self { api, stream: open(api).await?, received: Vec::with_capacity(16 * 1024), is_kept: false })
     }
 
     /// Makes a request and waits for its answer, which is returned with its head. Any but success (200 to 209) without an error
-    /// fails.
+    /// fails. A server may end a connection that was kept (RFC 9112 section 9.3.1): then the request is made once more, on a new one.
     pub(crate) async fn ask(&mut self, request: &mut Request) -> Result<&[u8], BenchError> {
-        let doing = || "making a request".to_owned();
-        self.stream.write_all(request.next()).await.doing(doing)?;
-        self.stream.flush().await.doing(doing)?;
-        self.received.clear();
-        while !is_whole(&self.received) {
-            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
-            let read = read.map_err(|_| BenchError::Timeout {
-                what: "an answer".to_owned(),
-                seconds: PATIENCE.as_secs(),
-                hint: "did the server end?".to_owned(),
-            })?;
-            if read.doing(|| "reading an answer".to_owned())? == 0 {
-                return Err(BenchError::Protocol("a connection ended without an answer".to_owned()));
-            }
+        let bytes = request.next();
+        let mut answered = self.exchange(bytes).await;
+        if self.is_kept && matches!(answered, Err(Unanswered::Closed)) {
+            (self.stream, self.is_kept) = (open(self.api).await?, false);
+            answered = self.exchange(bytes).await;
         }
+        answered.map_err(|unanswered| match unanswered {
+            Unanswered::Closed => BenchError::Protocol("a connection ended without an answer".to_owned()),
+            Unanswered::Failed(error) => error,
+        })?;
+        self.is_kept = true;
         // A batch is answered with 200 even if some of its events failed. No event's data come back in an answer.
         let failed = self.received.windows(8).any(|window| window == br#""error":"#);
         if failed || !self.received.starts_with(b"HTTP/1.1 20") {
@@ -178,6 +179,54 @@ impl Caller {
         }
         Ok(&self.received)
     }
+
+    /// Sends a request and reads its answer.
+    async fn exchange(&mut self, request: &[u8]) -> Result<(), Unanswered> {
+        self.received.clear();
+        self.stream.write_all(request).await.map_err(|error| self.broken("making a request", error))?;
+        self.stream.flush().await.map_err(|error| self.broken("making a request", error))?;
+        while !is_whole(&self.received) {
+            let read = timeout(PATIENCE, self.stream.read_buf(&mut self.received)).await;
+            let read = read.map_err(|_| {
+                Unanswered::Failed(BenchError::Timeout {
+                    what: "an answer".to_owned(),
+                    seconds: PATIENCE.as_secs(),
+                    hint: "did the server end?".to_owned(),
+                })
+            })?;
+            match read {
+                Ok(0) if self.received.is_empty() => return Err(Unanswered::Closed),
+                Ok(0) => {
+                    let cut = "a connection ended within an answer".to_owned();
+                    return Err(Unanswered::Failed(BenchError::Protocol(cut)));
+                }
+                Ok(_) => {}
+                Err(error) => return Err(self.broken("reading an answer", error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// What a failed read or write says of the connection.
+    fn broken(&self, doing: &str, error: std::io::Error) -> Unanswered {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+        let has_ended = matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof);
+        if has_ended && self.received.is_empty() {
+            return Unanswered::Closed;
+        }
+        match Err::<(), _>(error).doing(|| doing.to_owned()) {
+            Err(error) => Unanswered::Failed(error),
+            Ok(()) => Unanswered::Closed,
+        }
+    }
+}
+
+/// A new connection.
+async fn open(Api { address, tls }: Api) -> Result<Pin<Box<dyn Stream>>, BenchError> {
+    let doing = move || format!("connecting to {address}");
+    let stream = TcpStream::connect(address).await.doing(doing)?;
+    stream.set_nodelay(true).doing(doing)?;
+    Ok(if tls { Box::pin(over_tls(stream, doing).await?) } else { Box::pin(stream) })
 }
 
 /// TLS with any certificate: what is measured is not the certificate.
@@ -213,6 +262,38 @@ mod tests {
             assert!(is_whole(whole));
             assert!((0..whole.len()).all(|end| !is_whole(&whole[..end])));
         }
+    }
+
+    /// A server that ends each connection behind so many answers.
+    async fn impatient(answers: usize) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                for _ in 0..answers {
+                    let mut request = Vec::new();
+                    while !request.ends_with(b"{}") && stream.read_buf(&mut request).await.unwrap_or(0) > 0 {}
+                    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]").await.unwrap();
+                }
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn a_kept_connection_that_the_server_has_ended_is_made_anew() {
+        let mut caller = Caller::connect(impatient(2).await).await.unwrap();
+        for _ in 0..5 {
+            caller.ask(&mut request("/", "k", "{}")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_answers_nothing_is_said() {
+        let mut caller = Caller::connect(impatient(0).await).await.unwrap();
+        let error = caller.ask(&mut request("/", "k", "{}")).await.unwrap_err();
+        assert!(error.to_string().contains("a connection ended without an answer"), "{error}");
     }
 
     #[test]
