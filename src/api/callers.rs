@@ -1,8 +1,9 @@
 //! The connections to the internal listener: backends, probes, and other pods that ask for sessions of this one.
 //!
 //! Counts them, and the files that they take. Bounded: [`MOST_CALLERS`], and [`MOST_SESSIONS`] beside them; until it has asked for something a
-//! connection has any of these places. Always holds: what clients have other pods ask takes neither the places nor the files that backends
-//! and probes have of their own, and these take none of sessions once they have asked.
+//! connection has any of these places. Beside all of them [`MOST_PROBES`]. Always holds: what clients have other pods ask takes neither the
+//! places nor the files that backends and probes have of their own, and these take none of sessions once they have asked; whatever backends
+//! keep, a probe has a place.
 
 use std::{
     cell::{Cell, RefCell},
@@ -20,6 +21,9 @@ pub(super) const MOST_CALLERS: usize = 1_024;
 /// So many more by which other pods ask for sessions of this one, where there are any: each poll waits in one.
 const MOST_SESSIONS: usize = 16 * 1_024;
 
+/// So many more, where all of these are taken, for probes alone: a pod is not killed because its backends leak connections.
+const MOST_PROBES: usize = 16;
+
 /// So many callers have files that nothing else takes. Those above them, and sessions, share the files of the public listeners.
 const OWN_FILES: usize = 128;
 
@@ -30,6 +34,8 @@ pub(super) struct Callers {
     /// Of these, those that have asked for something.
     backends: AtomicUsize,
     sessions: AtomicUsize,
+    /// Those that came when there was no other place.
+    probes: AtomicUsize,
     most_sessions: usize,
     files: Arc<SocketPlaces>,
 }
@@ -48,6 +54,8 @@ enum Purpose {
     Nothing,
     Api,
     Sessions,
+    /// Whatever it asks for: it may be a probe's, and nothing else.
+    Probe,
 }
 
 impl Callers {
@@ -58,6 +66,7 @@ impl Callers {
             callers: AtomicUsize::new(0),
             backends: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
+            probes: AtomicUsize::new(0),
             most_sessions,
             files: Arc::clone(files),
         })
@@ -65,13 +74,22 @@ impl Callers {
 
     /// How many there are.
     pub(super) fn count(&self) -> usize {
-        self.callers.load(Relaxed) + self.sessions.load(Relaxed)
+        self.callers.load(Relaxed) + self.sessions.load(Relaxed) + self.probes.load(Relaxed)
     }
 
     /// Takes one in. What it is for is not known yet. `None`: there is no place for it.
     pub(super) fn take(self: &Arc<Self>) -> Option<Caller> {
+        self.take_for_any().or_else(|| self.take_for_probe())
+    }
+
+    fn caller(self: &Arc<Self>, purpose: Purpose) -> Caller {
+        Caller { all: Arc::clone(self), purpose: Cell::new(purpose), file: RefCell::default() }
+    }
+
+    /// A place for what is not known yet.
+    fn take_for_any(self: &Arc<Self>) -> Option<Caller> {
         let before = self.callers.fetch_add(1, Relaxed);
-        let caller = Caller { all: Arc::clone(self), purpose: Cell::new(Purpose::Nothing), file: RefCell::default() };
+        let caller = self.caller(Purpose::Nothing);
         if before + self.sessions.load(Relaxed) >= MOST_CALLERS + self.most_sessions {
             return None;
         }
@@ -80,13 +98,22 @@ impl Callers {
         }
         Some(caller)
     }
+
+    /// A place for a probe, of whose file the public listeners know nothing.
+    fn take_for_probe(self: &Arc<Self>) -> Option<Caller> {
+        let before = self.probes.fetch_add(1, Relaxed);
+        let caller = self.caller(Purpose::Probe);
+        (before < MOST_PROBES).then_some(caller)
+    }
 }
 
 impl Caller {
     /// It asks for something that is no session: it is a backend or a probe. `false`: there is no place for it.
     pub(super) fn asks_the_api(&self) -> bool {
-        if self.purpose.get() != Purpose::Nothing {
-            return true;
+        match self.purpose.get() {
+            Purpose::Nothing => {}
+            Purpose::Api | Purpose::Sessions => return true,
+            Purpose::Probe => return false,
         }
         if self.all.backends.fetch_add(1, Relaxed) >= MOST_CALLERS {
             self.all.backends.fetch_sub(1, Relaxed);
@@ -98,8 +125,10 @@ impl Caller {
 
     /// It asks for a session of this pod: it is none of the backends and probes from now on. `false`: there is no place for it.
     pub(super) fn asks_for_session(&self) -> bool {
-        if self.purpose.get() == Purpose::Sessions {
-            return true;
+        match self.purpose.get() {
+            Purpose::Nothing | Purpose::Api => {}
+            Purpose::Sessions => return true,
+            Purpose::Probe => return false,
         }
         if self.file.borrow().is_none() {
             let Some(file) = SocketPlaces::take(&self.all.files) else { return false };
@@ -116,6 +145,11 @@ impl Caller {
         true
     }
 
+    /// Whether it came when there was no place for anything but a probe.
+    pub(super) fn is_for_probe(&self) -> bool {
+        self.purpose.get() == Purpose::Probe
+    }
+
     /// Its file, for the socket that goes on as something else.
     pub(super) fn take_file(&self) -> Option<SocketPlace> {
         self.file.borrow_mut().take()
@@ -125,7 +159,11 @@ impl Caller {
 impl Drop for Caller {
     fn drop(&mut self) {
         let purpose = self.purpose.get();
-        let count = if purpose == Purpose::Sessions { &self.all.sessions } else { &self.all.callers };
+        let count = match purpose {
+            Purpose::Nothing | Purpose::Api => &self.all.callers,
+            Purpose::Sessions => &self.all.sessions,
+            Purpose::Probe => &self.all.probes,
+        };
         count.fetch_sub(1, Relaxed);
         if purpose == Purpose::Api {
             self.all.backends.fetch_sub(1, Relaxed);
@@ -152,9 +190,9 @@ mod tests {
         assert!(SocketPlaces::take(&files).is_none() && !clients.is_empty());
         let probes: Vec<_> = (0..OWN_FILES).map_while(|_| callers.take()).collect();
         assert_eq!(probes.len(), OWN_FILES, "whatever clients do");
-        assert!(callers.take().is_none() && !probes[0].asks_for_session(), "no file is free");
+        assert!(callers.take_for_any().is_none() && !probes[0].asks_for_session(), "no file is free");
         drop(sessions);
-        assert!(callers.take().is_some() && callers.count() == OWN_FILES);
+        assert!(callers.take_for_any().is_some() && callers.count() == OWN_FILES);
     }
 
     #[test]
@@ -163,7 +201,7 @@ mod tests {
         let callers = Callers::new(true, &files);
         let mut sessions: Vec<_> = (0..MOST_SESSIONS).map(|_| callers.take().unwrap()).collect();
         assert!(sessions.iter().all(Caller::asks_for_session) && sessions[0].asks_for_session());
-        let backends: Vec<_> = std::iter::from_fn(|| callers.take()).collect();
+        let backends: Vec<_> = std::iter::from_fn(|| callers.take_for_any()).collect();
         assert_eq!(backends.len(), MOST_CALLERS);
         assert!(!backends[0].asks_for_session(), "there are as many sessions as may be");
         sessions.clear();
@@ -185,9 +223,26 @@ mod tests {
     }
 
     #[test]
+    fn probes_have_places_whatever_others_keep() {
+        for (has_sessions, open_files) in [(false, 100_000), (true, 100_000), (false, 600)] {
+            let callers = Callers::new(has_sessions, &files(open_files));
+            let others: Vec<_> = std::iter::from_fn(|| callers.take_for_any()).collect();
+            let probes: Vec<_> = std::iter::from_fn(|| callers.take()).collect();
+            assert_eq!(probes.len(), MOST_PROBES);
+            let asks = |probe: &Caller| probe.asks_the_api() || probe.asks_for_session() || !probe.is_for_probe();
+            assert!(!probes.iter().any(asks), "it has a place for nothing else");
+            assert_eq!(callers.count(), others.len() + MOST_PROBES);
+            drop(probes);
+            assert!(callers.take().is_some_and(|probe| probe.is_for_probe()));
+            drop(others);
+            assert!(callers.take().is_some_and(|caller| caller.asks_the_api()) && callers.count() == 0);
+        }
+    }
+
+    #[test]
     fn a_pod_without_sessions_has_no_places_for_them() {
         let callers = Callers::new(false, &files(100_000));
-        let backends: Vec<_> = std::iter::from_fn(|| callers.take()).collect();
+        let backends: Vec<_> = std::iter::from_fn(|| callers.take_for_any()).collect();
         assert_eq!(backends.len(), MOST_CALLERS);
         assert!(!backends[0].asks_for_session());
     }

@@ -44,12 +44,23 @@ pub(super) struct Patience(Arc<Stand>);
 /// A request changes it three times, so that it is one number: the milliseconds since `began`, and [`Wait`] in the last two bits.
 struct Stand {
     began: Instant,
+    /// The longest between requests.
+    idle: Duration,
     packed: AtomicU64,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Stand { began: Instant::now(), packed: AtomicU64::new(Wait::Idle as u64) }))
+        Self::between_requests(IDLE_TIME)
+    }
+
+    /// With a connection that has one of few places: it asks at once.
+    pub(super) fn brief() -> Self {
+        Self::between_requests(HEAD_TIME)
+    }
+
+    fn between_requests(idle: Duration) -> Self {
+        Self(Arc::new(Stand { began: Instant::now(), idle, packed: AtomicU64::new(Wait::Idle as u64) }))
     }
 
     /// A request is there.
@@ -86,7 +97,7 @@ impl Patience {
             let (wait, since) = self.stands();
             let now = Instant::now();
             let end = match wait {
-                Wait::Idle => since + IDLE_TIME,
+                Wait::Idle => since + self.0.idle,
                 Wait::Head => since + HEAD_TIME,
                 Wait::None => now + HEAD_TIME,
             };
@@ -161,6 +172,7 @@ mod tests {
         // What comes after its first byte gives a head no more time.
         patience.received();
         assert_eq!(left(&patience).await, HEAD_TIME - Duration::from_secs(4));
+        assert_eq!(left(&Patience::brief()).await, HEAD_TIME);
     }
 
     #[tokio::test(start_paused = true)]

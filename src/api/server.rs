@@ -31,7 +31,7 @@ use super::{
     ops,
     patience::{Noting, Patience},
     publish, rooms,
-    router::{Found, Operation, Route, Takes, find, is_guarded},
+    router::{Found, Operation, Route, Takes, find, is_guarded, is_probe},
     session, stats,
     status::{Servers, StatusBoard, Tree},
     target::{Query, decode},
@@ -149,18 +149,21 @@ impl Api {
     }
 
     async fn answer(&self, request: Request<Incoming>, caller: &Caller) -> Answer {
-        if session::of(request.uri().path()).is_some() {
+        if session::of(request.uri().path()).is_some() && !caller.is_for_probe() {
             return session::answer(&self.0.services, request, caller).await;
         }
-        if !caller.asks_the_api() {
+        let (parts, body) = request.into_parts();
+        let has_place = caller.asks_the_api();
+        // The pod of a probe that fails is killed, with all its clients, and backends go on as before.
+        if !has_place && !is_probe(&parts.method, parts.uri.path()) {
             self.note_refused();
+            body::discard(body);
             let full = ApiError::new(
                 ApiCode::Unavailable,
                 "as many connections call here as may: close those that are not used",
             );
             return closing(full.answer());
         }
-        let (parts, body) = request.into_parts();
         let mut body = Some(body);
         let result = if parts.version == Version::HTTP_11 && !names_one_host(&parts.headers) {
             Err(ApiError::bad_request(HeadError::Host.to_string()))
@@ -170,7 +173,8 @@ impl Api {
         if let Some(body) = body {
             body::discard(body);
         }
-        result.unwrap_or_else(|error| error.answer())
+        let answer = result.unwrap_or_else(|error| error.answer());
+        if has_place { answer } else { closing(answer) }
     }
 
     async fn call(&self, parts: &Parts, body: &mut Option<Incoming>) -> Result<Answer, ApiError> {
@@ -292,7 +296,7 @@ impl Api {
     /// Serves one connection.
     async fn converse(self, stream: TcpStream, caller: Rc<Caller>) {
         let _ = stream.set_nodelay(true);
-        let patience = Patience::new();
+        let patience = if caller.is_for_probe() { Patience::brief() } else { Patience::new() };
         let service = {
             let (api, patience) = (self.clone(), patience.clone());
             service_fn(move |request| {

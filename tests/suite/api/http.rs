@@ -41,19 +41,37 @@ async fn connections_beyond_the_most_are_refused_and_counted() {
     for _ in 0..1_024 {
         callers.push(Caller::new(&pod).await);
     }
+    // What is left is for probes, and for one answer each.
+    let mut probes = Vec::new();
+    for _ in 0..16 {
+        probes.push(Caller::new(&pod).await);
+    }
     let mut excess = Caller::new(&pod).await;
     let answer = excess.answer(true).await;
     assert_eq!(answer.status, 503, "{answer:?}");
     assert!(!excess.more().await, "it ends");
+    let body = event("news:1").to_string();
+    for (method, path, body, status) in [
+        ("GET", "/health", "", 200),
+        ("GET", "/ready", "", 200),
+        ("GET", "/api/stats", "", 503),
+        ("POST", "/api/publish", &body, 503),
+    ] {
+        let mut probe = probes.pop().unwrap();
+        let answer = probe.call(method, path, body.as_bytes()).await;
+        assert_eq!(answer.status, status, "{path}: {answer:?}");
+        assert!(!probe.more().await, "{path}");
+    }
     let mut caller = callers.pop().unwrap();
     let metrics = caller.get("/metrics").await;
-    assert!(metrics.body.as_str().unwrap().contains("roomcast_internal_refused_total 1"), "{metrics:?}");
+    assert!(metrics.body.as_str().unwrap().contains("roomcast_internal_refused_total 3"), "{metrics:?}");
     // Whoever goes makes place.
     drop(callers.pop());
     let deadline = Instant::now() + SOON;
     loop {
         let mut next = Caller::new(&pod).await;
-        next.write(b"GET /health HTTP/1.1\r\nHost: pod\r\n\r\n").await;
+        next.write(format!("GET /api/stats HTTP/1.1\r\nHost: pod\r\nAuthorization: Bearer {KEY}\r\n\r\n").as_bytes())
+            .await;
         if next.answer(true).await.status == 200 {
             break;
         }
