@@ -1,7 +1,8 @@
 //! The signals that a connection has sent: which are still shown, which come too soon, when too many come.
 //!
 //! Pure: the time is the caller's, in milliseconds since the worker began. Always holds: of one topic in one room no two begin
-//! within the policy's time; a stop passes exactly where something is shown; what is remembered is bounded.
+//! within the policy's time; a stop passes where something is shown, and now and then where another connection may show it; what is
+//! remembered is bounded.
 
 use super::{Bucket, Verdict};
 use crate::model::Room;
@@ -26,12 +27,16 @@ struct SentSignal {
     next_ms: u64,
     /// Until when it is shown.
     until_ms: u64,
+    /// Before this no stop is sent of it that ends nothing here.
+    next_stop_ms: u64,
 }
 
 /// A connection's signals. Only connections that send some have it.
 #[derive(Debug)]
 pub struct SentSignals {
     bucket: Bucket,
+    /// Whether the last one came above the rate.
+    is_above_rate: bool,
     /// Before this the connection is not read from.
     rests_until_ms: u64,
     /// Whether its end was asked for.
@@ -49,19 +54,18 @@ impl SentSignals {
     /// None yet.
     #[must_use]
     pub fn new(per_second: u32, now_ms: u64) -> Self {
-        Self { bucket: Bucket::new(per_second, now_ms), rests_until_ms: 0, rest_is_timed: false, sent: Vec::new() }
+        let bucket = Bucket::new(per_second, now_ms);
+        Self { bucket, is_above_rate: false, rests_until_ms: 0, rest_is_timed: false, sent: Vec::new() }
     }
 
     /// Whether one more is within the connection's rate. After a flood it rests.
     pub fn may_send(&mut self, per_second: u32, now_ms: u64) -> bool {
-        match self.bucket.take(per_second, per_second, now_ms) {
-            Verdict::Fine => true,
-            Verdict::Limited => false,
-            Verdict::Flood => {
-                (self.rests_until_ms, self.rest_is_timed) = (now_ms + Self::REST_MS, false);
-                false
-            }
+        let verdict = self.bucket.take(per_second, per_second, now_ms);
+        if verdict == Verdict::Flood {
+            (self.rests_until_ms, self.rest_is_timed) = (now_ms + Self::REST_MS, false);
         }
+        self.is_above_rate = verdict != Verdict::Fine;
+        !self.is_above_rate
     }
 
     /// Whether the connection is not to be read from now.
@@ -85,23 +89,37 @@ impl SentSignals {
             (known.next_ms, known.until_ms) = (next_ms, until_ms);
             return SignalVerdict::Send;
         }
-        self.sent.retain(|sent| sent.next_ms > now_ms || sent.until_ms > now_ms);
-        if self.sent.len() >= Self::MAX {
-            return SignalVerdict::TooMany;
-        }
-        self.sent.push(SentSignal { room: room.clone(), topic: topic.into(), next_ms, until_ms });
-        SignalVerdict::Send
+        let sent = SentSignal { room: room.clone(), topic: topic.into(), next_ms, until_ms, next_stop_ms: 0 };
+        if self.remember(sent, now_ms) { SignalVerdict::Send } else { SignalVerdict::TooMany }
     }
 
-    /// One is taken back.
-    pub fn stop(&mut self, room: &Room, topic: &str, now_ms: u64) -> SignalVerdict {
-        match self.find(room, topic) {
-            Some(known) if known.until_ms > now_ms => {
-                known.until_ms = 0;
-                SignalVerdict::Send
-            }
-            _ => SignalVerdict::Drop,
+    /// Whether there was place for one more topic. Stops take none from what is shown.
+    fn remember(&mut self, signal: SentSignal, now_ms: u64) -> bool {
+        let is_stop = signal.until_ms == 0;
+        let is_recent = |sent: &SentSignal| sent.next_ms.max(sent.until_ms) > now_ms;
+        self.sent.retain(|sent| is_recent(sent) || (is_stop && sent.next_stop_ms > now_ms));
+        let has_place = self.sent.len() < Self::MAX;
+        if has_place {
+            self.sent.push(signal);
         }
+        has_place
+    }
+
+    /// One is taken back. `elsewhere_ms`: where nothing is shown from here, another connection of the user may show it, so that a stop passes
+    /// all the same, not sooner than so long after the one before; `None`: there is no other one.
+    pub fn stop(&mut self, room: &Room, topic: &str, elsewhere_ms: Option<u64>, now_ms: u64) -> SignalVerdict {
+        let next_stop_ms = now_ms + elsewhere_ms.unwrap_or_default();
+        let may_be_elsewhere = elsewhere_ms.is_some() && !self.is_above_rate;
+        if let Some(known) = self.find(room, topic) {
+            let is_shown = known.until_ms > now_ms;
+            if !is_shown && !(may_be_elsewhere && known.next_stop_ms <= now_ms) {
+                return SignalVerdict::Drop;
+            }
+            (known.until_ms, known.next_stop_ms) = (0, next_stop_ms);
+            return SignalVerdict::Send;
+        }
+        let stopped = SentSignal { room: room.clone(), topic: topic.into(), next_ms: 0, until_ms: 0, next_stop_ms };
+        if may_be_elsewhere && self.remember(stopped, now_ms) { SignalVerdict::Send } else { SignalVerdict::Drop }
     }
 
     /// The connection leaves a room: the topics of what it still shows there.
@@ -139,11 +157,33 @@ mod tests {
         assert_eq!([show(&mut signals, 1), show(&mut signals, 1_999)], [SignalVerdict::Drop; 2]);
         assert_eq!(signals.show(&room, "recording", 2_000, 5_000, 1_999), SignalVerdict::Send, "another topic");
         assert_eq!(show(&mut signals, 2_000), SignalVerdict::Send);
-        assert_eq!(signals.stop(&room, "typing", 2_001), SignalVerdict::Send);
-        assert_eq!(signals.stop(&room, "typing", 2_002), SignalVerdict::Drop, "it is stopped already");
+        assert_eq!(signals.stop(&room, "typing", None, 2_001), SignalVerdict::Send);
+        assert_eq!(signals.stop(&room, "typing", None, 2_002), SignalVerdict::Drop, "it is stopped already");
         assert_eq!(show(&mut signals, 2_003), SignalVerdict::Drop, "a stop does not make the next one come sooner");
         assert_eq!(show(&mut signals, 4_000), SignalVerdict::Send);
-        assert_eq!(signals.stop(&room, "typing", 9_000), SignalVerdict::Drop, "it has ended by itself");
+        assert_eq!(signals.stop(&room, "typing", None, 9_000), SignalVerdict::Drop, "it has ended by itself");
+    }
+
+    #[test]
+    fn a_user_takes_back_what_another_of_its_connections_shows() {
+        let (mut signals, room) = (SentSignals::new(20, 0), room("chat:1"));
+        let mut stop = |now| signals.stop(&room, "typing", Some(2_000), now);
+        assert_eq!(
+            [stop(0), stop(1_999), stop(2_000)],
+            [SignalVerdict::Send, SignalVerdict::Drop, SignalVerdict::Send]
+        );
+        assert_eq!(signals.show(&room, "typing", 2_000, 5_000, 2_001), SignalVerdict::Send);
+        assert_eq!(signals.stop(&room, "typing", Some(2_000), 2_002), SignalVerdict::Send, "its own at once");
+        assert_eq!(signals.stop(&room, "typing", Some(2_000), 2_003), SignalVerdict::Drop);
+        // Above the rate only what is shown from here ends.
+        while signals.may_send(20, 5_000) {}
+        assert_eq!(signals.stop(&room, "typing", Some(2_000), 5_000), SignalVerdict::Drop);
+        assert!(signals.may_send(20, 6_000));
+        for n in 0..2 * SentSignals::MAX {
+            signals.stop(&room, &n.to_string(), Some(2_000), 6_000);
+        }
+        assert_eq!(signals.sent.len(), SentSignals::MAX);
+        assert_eq!(signals.show(&room, "other", 2_000, 5_000, 6_000), SignalVerdict::Send, "stops take no place");
     }
 
     #[test]
@@ -152,7 +192,7 @@ mod tests {
         for (name, topic) in [("a", "x"), ("b", "y"), ("a", "z")] {
             assert_eq!(signals.show(&room(name), topic, 2_000, 5_000, 0), SignalVerdict::Send);
         }
-        signals.stop(&room("a"), "x", 10);
+        signals.stop(&room("a"), "x", None, 10);
         assert_eq!(signals.leave(&room("a"), 20), ["z".into()] as [Box<str>; 1]);
         assert!(signals.leave(&room("a"), 20).is_empty() && signals.leave(&room("b"), 5_000).is_empty());
         assert_eq!(signals.show(&room("a"), "z", 2_000, 5_000, 30), SignalVerdict::Drop, "coming back saves no time");
@@ -193,7 +233,7 @@ mod tests {
             for (pause, topic, act) in steps {
                 now += pause;
                 if act == 0 {
-                    let passes = signals.stop(&room("r"), topics[topic], now) == SignalVerdict::Send;
+                    let passes = signals.stop(&room("r"), topics[topic], None, now) == SignalVerdict::Send;
                     prop_assert_eq!(passes, until[topic] > now);
                     until[topic] = 0;
                 } else if signals.show(&room("r"), topics[topic], 2_000, 5_000, now) == SignalVerdict::Send {

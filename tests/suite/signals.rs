@@ -4,7 +4,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use testkit::redis::Standalone;
-use tokio::task::block_in_place;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::block_in_place,
+};
 
 use crate::harness::{Client, Seen, get, pod, publish, rule};
 use roomcast::testing::{
@@ -28,11 +32,26 @@ fn start(change: impl FnOnce(&mut Policy), settle: impl FnOnce(&mut Settings)) -
     })
 }
 
-/// A connection of a user, in `chat:1`.
-async fn member(pod: &Pod, user: &str) -> Client {
+fn bearer(user: &str) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let key = SigningKey::secret(&HmacSecret::new(SECRET).unwrap());
-    let bearer = format!("Bearer {}", key.token(&json!({"sub": user, "exp": now + 600}), None).unwrap());
+    format!("Bearer {}", key.token(&json!({"sub": user, "exp": now + 600}), None).unwrap())
+}
+
+/// A command of a user that has no connection.
+async fn sends_by_request(pod: &Pod, user: &str, command: Value) {
+    let (bearer, body) = (bearer(user), command.to_string());
+    let head = format!("POST /send HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: {}", body.len());
+    let mut stream = TcpStream::connect(pod.addresses().plain[0]).await.unwrap();
+    stream.write_all(format!("{head}\r\nConnection: close\r\n\r\n{body}").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("\"done\""), "{answer}");
+}
+
+/// A connection of a user, in `chat:1`.
+async fn member(pod: &Pod, user: &str) -> Client {
+    let bearer = bearer(user);
     let headers = [("Authorization", bearer.as_str())];
     let address = pod.addresses().plain[0];
     let mut client = Client::open(address, "/ws", &["roomcast.v1"], &headers, None).await.unwrap();
@@ -337,6 +356,15 @@ async fn signals_pass_from_pod_to_pod_over_redis_and_leave_nothing_there() {
     sends(&mut phone, typing(json!(100))).await;
     assert_eq!(signalled(&mut bob).await, (json!("ann"), 100));
     assert_eq!(signalled(&mut bob).await, (json!("ann"), 0), "by itself, on the pod of the receiver");
+    // Whichever of them shows it, each takes it back, and so does a request.
+    sends(&mut phone, typing(json!(45_000))).await;
+    assert_eq!(signalled(&mut bob).await, (json!("ann"), 45_000));
+    sends(&mut laptop, typing(json!(0))).await;
+    assert_eq!(signalled(&mut bob).await, (json!("ann"), 0));
+    sends_by_request(&pods[0], "ann", typing(json!(35_000))).await;
+    assert_eq!(signalled(&mut bob).await, (json!("ann"), 35_000));
+    sends_by_request(&pods[1], "ann", typing(json!(0))).await;
+    assert_eq!(signalled(&mut bob).await, (json!("ann"), 0));
     // Both devices, on two pods, are one sender.
     sends(&mut phone, typing(json!(40_000))).await;
     assert_eq!(signalled(&mut bob).await, (json!("ann"), 40_000));

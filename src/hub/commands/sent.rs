@@ -196,7 +196,8 @@ fn paced(services: &Services, session: &mut Session, action: Action, now_ms: u64
     } else {
         let Some(signals) = &mut session.signals else { return Action::Nothing };
         let verdict = match ttl_ms {
-            0 => signals.stop(&room, &topic, now_ms),
+            // Its user may show it over a connection, or by a request to another pod.
+            0 => signals.stop(&room, &topic, Some(millis(policy.signal_every)), now_ms),
             _ => signals.show(&room, &topic, millis(policy.signal_every), ttl_ms, now_ms),
         };
         match verdict {

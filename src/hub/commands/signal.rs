@@ -39,8 +39,10 @@ pub(crate) fn signal(core: &mut Core, key: ConnectionKey, id: Option<&CommandId>
     let is_member = connection.subscriptions.iter().any(|subscription| Some(subscription.room) == index);
     let local = index.filter(|_| is_member).and_then(|index| core.rooms.get(index));
     let Some(signals) = &mut connection.session.signals else { return };
+    let has_user = connection.session.grant.user().is_some();
+    let elsewhere_ms = local.filter(|_| has_user).map(|local| millis(local.policy.signal_every));
     let verdict = match local {
-        _ if ttl_ms == 0 => signals.stop(&room, &topic, now_ms),
+        _ if ttl_ms == 0 => signals.stop(&room, &topic, elsewhere_ms, now_ms),
         Some(local) => signals.show(&room, &topic, millis(local.policy.signal_every), ttl_ms, now_ms),
         None => {
             let message = format!("this connection is not in {room}: only members send signals");
