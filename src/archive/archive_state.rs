@@ -27,7 +27,7 @@ use crate::{
     broker::{Acks, Broker, KeyMemory},
     config::ArchiveSettings,
     metrics::{ArchiveMetrics, Upgrades},
-    model::{Position, Publication, Room},
+    model::{Position, Progress, Publication, Receipt, Room},
 };
 
 /// How many positions of epochs without a life are looked after at a time.
@@ -131,6 +131,17 @@ impl Archive {
     /// Takes in how far users have read in rooms that are archived.
     pub(super) fn note_reads(&self, reads: impl Iterator<Item = ArchivedRead>) {
         self.reads.note(reads);
+    }
+
+    /// Takes in what devices have got in rooms that are archived. What was read is known by the acks.
+    pub fn note_delivered<'r>(&self, receipts: impl Iterator<Item = &'r Receipt>) {
+        let got = receipts.filter(|receipt| receipt.progress == Progress::Delivered);
+        self.note_reads(got.map(|receipt| ArchivedRead {
+            progress: Progress::Delivered,
+            room: receipt.room.clone(),
+            reader: Arc::clone(&receipt.user),
+            upto: receipt.position.clone(),
+        }));
     }
 
     /// Forgets what waits of how far a user has read. Whether something of it is being written, and may wait again.

@@ -9,11 +9,11 @@ use std::{sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use futures_util::future::{join, join_all};
 
-use super::{archive_state::Archive, error::ArchiveError, pending_row::RowId, reads::ArchivedRead};
+use super::{archive_state::Archive, error::ArchiveError, pending_row::RowId};
 use crate::{
     broker::{Answer, Broker, BrokerError, EachAnswer, History, HistoryQuery},
     config::Policies,
-    model::{ArchiveMode, Notice, Policy, Position, Progress, Publication, Receipt, Retained, Room, Signal},
+    model::{ArchiveMode, Notice, Policy, Position, Publication, Receipt, Retained, Room, Signal},
 };
 
 /// The broker of a pod with an archive.
@@ -38,14 +38,7 @@ impl ArchivedBroker {
 
     /// What devices have got, as authors are told of it. What was read is known by the acks.
     fn note_delivered(&self, receipts: &[Receipt]) {
-        let got = receipts.iter().filter(|receipt| receipt.progress == Progress::Delivered);
-        let archived = got.filter(|receipt| self.archived(&receipt.room).is_some());
-        self.archive.note_reads(archived.map(|receipt| ArchivedRead {
-            progress: Progress::Delivered,
-            room: receipt.room.clone(),
-            reader: Arc::clone(&receipt.user),
-            upto: receipt.position.clone(),
-        }));
+        self.archive.note_delivered(receipts.iter().filter(|receipt| self.archived(&receipt.room).is_some()));
     }
 
     /// Step 1.

@@ -150,16 +150,25 @@ async fn an_id_that_repeats_with_other_data_leaves_no_row() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn authors_see_that_others_have_read() {
+    authors_see(true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn authors_that_have_no_room_of_their_own_see_it_too() {
+    authors_see(false).await;
+}
+
+async fn authors_see(has_personal_rooms: bool) {
     let database = Database::made().await;
     let pod = pod(|settings| {
         known(settings);
-        settings.tokens.personal_room = Some(PersonalRoom::parse("user:{user}").unwrap());
+        settings.tokens.personal_room = has_personal_rooms.then(|| PersonalRoom::parse("user:{user}").unwrap());
         settings.acks.every = std::time::Duration::from_millis(10);
         archived(&database, settings);
     });
     ready(&pod).await;
     let (mut ann, mut bob) = (connect(&pod, "ann").await, connect(&pod, "bob").await);
-    for client in [&mut ann, &mut bob] {
+    for client in [&mut ann, &mut bob].into_iter().filter(|_| has_personal_rooms) {
         assert_eq!(client.json().await["type"], "subscribed", "its personal room");
     }
     bob.subscribe("chat:1").await;

@@ -18,7 +18,7 @@ use crate::{
         acks::receipts::{Authored, ReadSpan, receipts},
         worker::services::Services,
     },
-    model::{Ack, Epoch, Event, Notice, Offset, Progress, Receipt, Room, Since},
+    model::{Ack, ArchiveMode, Epoch, Event, Notice, Offset, Progress, Receipt, Room, Since},
 };
 
 /// How many logs are read at once.
@@ -153,9 +153,15 @@ impl AuthorTeller<'_> {
 
     /// Tells authors. The readers, by room, of which one was not told.
     async fn send_receipts(&self, told: BTreeMap<Box<str>, Vec<Receipt>>) -> Vec<(Arc<str>, Room)> {
-        let Some(template) = self.0.config.load().tokens.personal_room.clone() else { return Vec::new() };
-        let told = told.into_iter().filter_map(|(author, receipts)| Some((template.of(&author)?, receipts)));
-        let messages = stream::iter(told).map(async |(personal, mut receipts)| {
+        let template = self.0.config.load().tokens.personal_room.clone();
+        let mut in_rooms = Vec::with_capacity(told.len());
+        for (author, receipts) in told {
+            match template.as_ref().and_then(|template| template.of(&author)) {
+                Some(personal) => in_rooms.push((personal, receipts)),
+                None => self.archive_delivered(&receipts),
+            }
+        }
+        let messages = stream::iter(in_rooms).map(async |(personal, mut receipts)| {
             let metrics = &self.0.metrics.acks;
             metrics.untold.increment(receipts.len().saturating_sub(OF_AN_AUTHOR) as u64);
             receipts.truncate(OF_AN_AUTHOR);
@@ -177,5 +183,12 @@ impl AuthorTeller<'_> {
         metrics.later.increment(read.len() as u64);
         metrics.untold.increment(got.len() as u64);
         read.into_iter().map(|receipt| (receipt.user, receipt.room)).collect()
+    }
+    /// Has the archive know what devices have got, of which their authors are told in no room: they read it there.
+    fn archive_delivered(&self, receipts: &[Receipt]) {
+        let is_archived = |receipt: &&Receipt| self.0.policy(&receipt.room).archive != ArchiveMode::Off;
+        if let Some(archive) = &self.0.archive {
+            archive.note_delivered(receipts.iter().filter(is_archived));
+        }
     }
 }
