@@ -187,9 +187,12 @@ impl Dialect for Described {
                 let part = Batch { room, epoch, after: *after, offset: *offset, events };
                 return self.say(ServerMessage::History, Occasion::History(&part, *complete), id, out);
             }
-            // Each room is a message of its own.
+            // A command with an id has its answer.
+            Reply::Unread { rooms } if rooms.is_empty() && id.is_some() => ServerMessage::Done,
+            // Each room is a message of its own; of an acknowledgement there is one.
             Reply::Unread { rooms } => {
-                for room in rooms {
+                for (at, room) in rooms.iter().enumerate() {
+                    let id = id.filter(|_| at == 0 || self.0.envelope != Envelope::Socketio);
                     self.say(ServerMessage::Unread, Occasion::Unread(room), id, out);
                 }
                 return;

@@ -19,6 +19,7 @@ use crate::model::{
 };
 use encode::Binary;
 
+pub(super) use decode::id_bytes;
 pub use decode::{MAX_ID_BYTES, MAX_ROOMS_A_COMMAND};
 
 /// The WebSocket subprotocol that selects this dialect on any path (RFC 6455 section 1.9).

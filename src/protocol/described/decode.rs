@@ -14,7 +14,7 @@ use crate::{
         Payload, Request, Room, Signal, Since, Spelling, StatusChange, SubscribeTo, Token, UserStatusError,
         check_length, check_name, check_topic, whole_number, with_whole_pairs,
     },
-    protocol::{MAX_ID_BYTES, Message},
+    protocol::{MAX_ID_BYTES, Message, native::id_bytes},
 };
 
 struct DescribedDecodeError {
@@ -249,13 +249,16 @@ fn fill(template: &Template, whole: &RawValue) -> Result<Option<String>, Describ
 
 /// A command's id as it is written: a string or a number.
 fn command_id(pointer: &Pointer, whole: &RawValue) -> Result<Option<CommandId>, DescribedDecodeError> {
-    let Some(value) = pointer.find(whole).map_err(not_json)?.map(RawValue::get) else { return Ok(None) };
-    match value.as_bytes().first() {
-        Some(b'n') | None => Ok(None),
-        Some(b'"' | b'-' | b'0'..=b'9') if value.len() <= MAX_ID_BYTES => Ok(Some(value.into())),
-        _ => Err(DescribedDecodeError::new(format!(
-            "{pointer} must be a string or a number of at most {MAX_ID_BYTES} bytes"
-        ))),
+    let Some(value) = pointer.find(whole).map_err(not_json)?.filter(|value| value.get() != "null") else {
+        return Ok(None);
+    };
+    match id_bytes(value) {
+        Some(length) if length <= MAX_ID_BYTES => Ok(Some(value.get().into())),
+        Some(length) => {
+            let message = format!("{pointer} has at most {MAX_ID_BYTES} bytes, this one has {length}");
+            Err(DescribedDecodeError { code: ErrorCode::LimitExceeded, message })
+        }
+        None => Err(DescribedDecodeError::new(format!("{pointer} must be a string or a number"))),
     }
 }
 
@@ -265,4 +268,24 @@ fn missing(what: &str, pointers: &str) -> DescribedDecodeError {
 
 fn not_json(error: serde_json::Error) -> DescribedDecodeError {
     DescribedDecodeError::new(format!("the message is not JSON: {error}"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_has_as_many_bytes_as_in_the_native_protocol() {
+        let pointer = Pointer::parse("/ref").unwrap();
+        let id = |written: &str| {
+            let whole: Box<RawValue> = serde_json::from_str(&format!("{{\"ref\":{written}}}")).unwrap();
+            command_id(&pointer, &whole).map_err(|error| error.code)
+        };
+        let text = |bytes: usize| format!("\"{}\"", "x".repeat(bytes));
+        assert_eq!(id(&text(MAX_ID_BYTES)).unwrap().as_deref(), Some(&*text(MAX_ID_BYTES)), "its quotes do not count");
+        assert_eq!(id(&text(MAX_ID_BYTES + 1)), Err(ErrorCode::LimitExceeded));
+        assert_eq!(id(&"1".repeat(MAX_ID_BYTES + 1)), Err(ErrorCode::LimitExceeded));
+        assert_eq!((id("null"), id("-7"), id("true")), (Ok(None), Ok(Some("-7".into())), Err(ErrorCode::BadRequest)));
+    }
 }

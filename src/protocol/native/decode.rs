@@ -54,6 +54,7 @@ pub(super) fn named(kind: &str, fields: Option<&str>, parts: &[Bytes]) -> Result
         let fields: Fields<'_> = object(fields.unwrap_or("{}"), "an event's argument")?;
         match kind {
             "publish" => fields.publish(parts),
+            "rpc" => fields.call(parts),
             _ if parts.is_empty() => fields.command_of(kind),
             _ => Err(NativeDecodeError::new(format!("{} takes no binary data", quotable(kind)))),
         }
@@ -142,7 +143,7 @@ impl Fields<'_> {
             "publish" => self.publish(&[])?,
             "signal" => self.signal()?,
             "status" => self.status()?,
-            "rpc" => self.call()?,
+            "rpc" => self.call(&[])?,
             "delete" => self.delete()?,
             "presence" => Command::Presence { room: self.room.room()? },
             "history" => {
@@ -304,17 +305,22 @@ impl<'a> Field<'a> {
 
     fn command_id(self) -> Result<Option<CommandId>, NativeDecodeError> {
         let Some(raw) = self.given() else { return Ok(None) };
-        let text = raw.get();
-        let length = match text.as_bytes() {
-            [b'"', .., b'"'] => text.len() - 2,
-            [b'-' | b'0'..=b'9', ..] => text.len(),
-            _ => return Err(wrong_type("id", "a string or a number", raw)),
-        };
+        let length = id_bytes(raw).ok_or_else(|| wrong_type("id", "a string or a number", raw))?;
         if length > MAX_ID_BYTES {
             let message = format!("id has at most {MAX_ID_BYTES} bytes, this one has {length}");
             return Err(NativeDecodeError { code: ErrorCode::LimitExceeded, message });
         }
-        Ok(Some(text.into()))
+        Ok(Some(raw.get().into()))
+    }
+}
+
+/// The bytes of a command's id as it is written, without a string's quotes; `None`: it is neither a string nor a number.
+pub fn id_bytes(raw: &RawValue) -> Option<usize> {
+    let text = raw.get();
+    match text.as_bytes() {
+        [b'"', .., b'"'] => Some(text.len() - 2),
+        [b'-' | b'0'..=b'9', ..] => Some(text.len()),
+        _ => None,
     }
 }
 

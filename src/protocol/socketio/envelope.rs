@@ -96,6 +96,8 @@ impl Envelope {
         let emissions = Emissions::of(inner);
         let count = emissions.0.len();
         for (index, (array, parts)) in emissions.0.iter().enumerate() {
+            // An acknowledgement has one packet; what else is said in answer comes as events.
+            let (plain, ack) = if index == 0 { (plain, ack) } else { (b'2', "") };
             out.push(MessageKind::Text, |out| {
                 if parts.is_empty() {
                     out.extend_from_slice(&[b'4', plain]);

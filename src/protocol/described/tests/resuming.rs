@@ -1,7 +1,11 @@
-//! Going on in the rooms of a cursor, and texts that go by room and topic.
+//! Going on in the rooms of a cursor, texts that go by room and topic, and what is unread in several rooms.
 
 use super::{super::*, batch, dialect, opening, text};
-use crate::auth::Grant;
+use crate::{
+    auth::Grant,
+    model::{Epoch, Unread},
+    protocol::socketio::Envelope,
+};
 
 const FEEDS: &str = r#"
 [[dialect]]
@@ -69,4 +73,40 @@ fn the_text_of_an_event_goes_by_its_room_and_topic() {
     };
     assert_eq!(said("chat:9"), [r#"{"note":1}"#, r#"{"chat":"note.new"}"#, r#"{"chat":"said"}"#]);
     assert_eq!(said("feed:9"), [r#"{"other":"note.new"}"#, r#"{"other":"note.new"}"#, r#"{"other":"said"}"#]);
+}
+
+#[test]
+fn what_is_unread_is_an_answer_also_where_there_is_none() {
+    let of = |envelope: &str, done: &str, unread: &str| {
+        dialect(&format!(
+            "[[dialect]]\nname = \"in\"\n{envelope}\n[[dialect.message]]\non = \"done\"\nwrite = '{done}'\n[[dialect.message]]\non = \"unread\"\n{unread}\n[[dialect.event]]\nwrite = '[\"{{topic}}\"]'"
+        ))
+    };
+    let json = of("paths = [\"/in\"]", r#"{"ok":"{id}"}"#, r#"write = '{"in":"{room}","id":"{id?}"}'"#);
+    let within = of(
+        "envelope = \"socketio\"",
+        r#"["ok"]"#,
+        r#"write = '["in","{room}"]'
+ack = '["{room}"]'"#,
+    );
+    let unread =
+        |room: &str| Unread { room: Room::parse(room).unwrap(), read: Position::new(Epoch::new("e"), 1), end: 2 };
+    let said = |dialect: &Described, rooms: &[&str], id: Option<&str>| {
+        let reply = Reply::Unread { rooms: rooms.iter().map(|room| unread(room)).collect() };
+        text(|out| dialect.reply(&reply, id.map(Into::into).as_ref(), out))
+    };
+    assert_eq!(said(&json, &["a", "b"], Some("7")), [r#"{"in":"a","id":7}"#, r#"{"in":"b","id":7}"#]);
+    assert_eq!(said(&json, &[], Some("7")), [r#"{"ok":7}"#]);
+    assert!(said(&json, &[], None).is_empty());
+    // An acknowledgement has one answer; the others come as events.
+    let packets = |rooms: &[&str], id: &str| {
+        let reply = Reply::Unread { rooms: rooms.iter().map(|room| unread(room)).collect() };
+        let envelope = Envelope::new("/", Box::new(within.clone()), false);
+        text(|out| envelope.reply(&reply, Some(&id.into()), out))
+    };
+    assert_eq!(packets(&["a", "b"], "7"), [r#"437["a"]"#, r#"42["in","b"]"#]);
+    assert_eq!(
+        (packets(&["a"], ""), packets(&[], "7")),
+        (vec![r#"42["in","a"]"#.to_owned()], vec![r#"437["ok"]"#.to_owned()])
+    );
 }

@@ -318,3 +318,19 @@ proptest! {
         prop_assert_eq!(raw.get(), data.to_string());
     }
 }
+
+#[test]
+fn a_call_takes_binary_data_that_came_beside_it() {
+    let parts = [Bytes::from_static(&[1, 2])];
+    let call = |fields: &str| match named("rpc", Some(fields), &parts) {
+        Ok(Command::Call(call)) => Ok(call.data),
+        Ok(other) => panic!("{other:?}"),
+        Err((code, _)) => Err(code),
+    };
+    let part = r#"{"method":"m","data":{"_placeholder":true,"num":0}}"#;
+    assert_eq!(call(part), Ok(Some(Payload::Binary(parts[0].clone()))));
+    for bad in [r#"{"method":"m"}"#, r#"{"method":"m","data":{"in":{"_placeholder":true,"num":0}}}"#] {
+        assert_eq!(call(bad), Err(ErrorCode::BadRequest), "{bad}");
+    }
+    assert!(matches!(named("ping", Some("{}"), &parts), Err((ErrorCode::BadRequest, _))));
+}
