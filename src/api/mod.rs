@@ -4,7 +4,8 @@
 //! an API key, compared in constant time; with an empty list of keys every caller is refused; a caller without a key does not learn what
 //! there is. Probes, metrics and `/status` are figures of the pod alone, and open.
 //!
-//! `router` is the table of calls, `openapi.json` its description, `docs/API.md` the same for people.
+//! `router` is the table of calls, `openapi.json` its description, `docs/API.md` the same for people. `public_document` describes what the
+//! public listeners answer.
 
 mod answer;
 mod body;
@@ -16,6 +17,7 @@ mod grpc;
 mod keys;
 pub mod ops;
 mod patience;
+mod public_document;
 pub(crate) mod publish;
 pub(crate) mod rooms;
 mod router;
@@ -33,6 +35,7 @@ pub use answer::ApiError;
 pub(crate) use grpc::foreign_json_payload;
 pub use grpc::{Grpc, GrpcAnswer, GrpcHandler, GrpcService, handler as grpc_handler};
 pub(crate) use keys::Keys;
+pub use public_document::public_document;
 pub use router::is_probe;
 pub use server::Api;
 pub use session::{KEEPS_WINDOW, session_proof};

@@ -14,6 +14,7 @@ pub(super) enum Operation {
     Status,
     CertificateHashes,
     Edges,
+    PublicDocument,
     Document,
     Publish,
     Broadcast,
@@ -90,7 +91,7 @@ const fn delete(path: &'static str, operation: Operation, errors: &'static [ApiC
 }
 
 /// Every call; the frequent ones first.
-pub(super) static ROUTES: [Route; 32] = [
+pub(super) static ROUTES: [Route; 33] = [
     post(
         "/api/publish",
         Operation::Publish,
@@ -105,6 +106,7 @@ pub(super) static ROUTES: [Route; 32] = [
     get("/status.json", Operation::Status, &["scope", "after"], &[NotFound, Unavailable, Unknown]),
     get("/certificate-hashes", Operation::CertificateHashes, &[], &[]),
     get("/edges", Operation::Edges, &[], &[]),
+    get("/openapi.json", Operation::PublicDocument, &[], &[]),
     get(DOCUMENT, Operation::Document, &[], &[]),
     get("/api/stats", Operation::Stats, &["scope"], &[Unavailable, Unknown]),
     get("/api/rooms", Operation::Rooms, &["prefix", "after", "limit", "scope"], &[Unavailable, Unknown]),

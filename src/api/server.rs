@@ -30,6 +30,7 @@ use super::{
     keys::Keyring,
     ops,
     patience::{Noting, Patience},
+    public_document::public_document,
     publish, rooms,
     router::{Found, Operation, Route, Takes, find, is_guarded, is_probe},
     session, stats,
@@ -236,6 +237,7 @@ impl Api {
             Operation::Health => Ok(ops::health()),
             Operation::CertificateHashes => Ok(ok(&Quic::certificate_hashes(services.quic.as_ref()))),
             Operation::Edges => Ok(ops::edges(&services.config.load().relay.edges)),
+            Operation::PublicDocument => Ok(public_document(&services.config.load())),
             Operation::Accepting => Ok(ops::accepting(Readiness::of(services))),
             Operation::Ready => Ok(ops::ready(Readiness::of(services), false)),
             Operation::Metrics | Operation::Status if !services.config.load().internal_metrics => {

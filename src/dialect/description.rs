@@ -2,7 +2,7 @@
 //!
 //! Pure data. `config::dialect` makes it from a `[[dialect]]`; `protocol::described` reads and writes messages by it.
 
-use std::time::Duration;
+use std::{cell::RefCell, collections::BTreeSet, time::Duration};
 
 use super::{
     condition::Condition,
@@ -205,6 +205,21 @@ pub struct RequestRule {
     pub message: MessageTemplate,
 }
 
+impl RequestRule {
+    /// The parameters of its address.
+    #[must_use]
+    pub fn parameters(&self) -> BTreeSet<Box<str>> {
+        let found = RefCell::new(BTreeSet::new());
+        self.message.any(&|field| {
+            if let Field::Query(name) = field {
+                found.borrow_mut().insert(name.clone());
+            }
+            false
+        });
+        found.into_inner()
+    }
+}
+
 impl EventRule {
     /// Whether it is for events of this topic in this room, as far as these say.
     #[must_use]
@@ -231,6 +246,18 @@ impl Description {
     #[must_use]
     pub fn acknowledges(&self, message: ServerMessage) -> Option<&MessageTemplate> {
         self.acks.get(message as usize)?.as_ref().or_else(|| self.says(message))
+    }
+
+    /// The parameters of an address by which a client is in rooms; `connects`: of a connection, which also goes on by some. Of each whether it
+    /// must be there.
+    #[must_use]
+    pub fn parameters(&self, connects: bool) -> Vec<(&str, bool)> {
+        let going_on = self.continue_after.iter().chain(&self.resume).filter(|_| connects);
+        let named = self.rooms.iter().chain(going_on).flat_map(Template::sources);
+        let named = named.filter_map(|source| if let Source::Query(name) = source { Some(&**name) } else { None });
+        let needed: BTreeSet<&str> = self.required_query.iter().map(String::as_str).collect();
+        let all: BTreeSet<&str> = named.chain(needed.iter().copied()).collect();
+        all.into_iter().map(|name| (name, needed.contains(name))).collect()
     }
 
     /// Whether a part of it is made from the claims of a token.

@@ -16,7 +16,7 @@ use hyper::{
 use tokio::sync::Semaphore;
 
 use crate::{
-    api::{Readiness, is_probe, ops},
+    api::{Readiness, is_probe, ops, public_document},
     compat::Routes,
     hub::{Quic, Worker},
     protocol::HttpMount,
@@ -205,7 +205,9 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
             return answer;
         }
     }
-    if let (&Method::GET | &Method::HEAD, "/certificate-hashes" | "/edges") = (request.method(), request.uri().path()) {
+    if let (&Method::GET | &Method::HEAD, "/certificate-hashes" | "/edges" | "/openapi.json") =
+        (request.method(), request.uri().path())
+    {
         return for_pages(worker, request);
     }
     let answer = match (request.method(), request.uri().path()) {
@@ -219,12 +221,14 @@ fn page_or_nothing(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) ->
     answer.map(Full::from)
 }
 
-/// What a page needs to know before it connects: the certificate, which is shown in every handshake, too, or where the edges are.
+/// What a page needs to know before it connects: the certificate, which is shown in every handshake, too, or where the edges are; and what
+/// there is.
 fn for_pages(worker: &Rc<RefCell<Worker>>, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     let this = worker.borrow();
     let (mut response, kept) = match request.uri().path() {
         // The list changes with the configuration, and a client is no worse off with one of a minute ago.
         "/edges" => (ops::edges(&this.config().relay.edges), "max-age=60"),
+        "/openapi.json" => (public_document(this.config()), "max-age=60"),
         _ => {
             let body = Quic::certificate_hashes(this.services.quic.as_ref()).to_string();
             let mut response = Response::new(Full::from(body));

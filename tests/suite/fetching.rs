@@ -1,5 +1,6 @@
 //! Long-polls and event streams over HTTP: the same events, positions, gaps and refusals as over a WebSocket.
 
+mod document;
 mod in_a_dialect;
 mod refusals;
 mod sending;

@@ -8,13 +8,13 @@ use roomcast::testing::config::{Flags, SettingsError, Variables, merge};
 const SECRET: &str = "a secret of at least thirty-two bytes";
 
 /// The example of `docs/DIALECTS.md`.
-fn example() -> &'static str {
+pub(super) fn example() -> &'static str {
     let page = include_str!("../../../docs/DIALECTS.md");
     let section = page.split("\n## Without a WebSocket\n").nth(1).and_then(|rest| rest.split("```toml\n").nth(1));
     section.and_then(|rest| rest.split("```").next()).expect("the example")
 }
 
-fn start(toml: &str) -> Pod {
+pub(super) fn start(toml: &str) -> Pod {
     let file = merge(&Flags::new(), &Variables::new(), Some((Path::new("dialect.toml"), toml))).unwrap().settings;
     pod(|settings| {
         (settings.policies, settings.dialects, settings.tokens) = (file.policies, file.dialects, file.tokens);
