@@ -129,6 +129,40 @@ fn every_configuration_is_a_good_one() {
     }
 }
 
+/// The program's code and that of the crates beside it, as one text: literals that go on in the next line are whole.
+fn sources() -> String {
+    fn walk(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, text);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                text.push_str(&fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let (root, mut text) = (Path::new(env!("CARGO_MANIFEST_DIR")), String::new());
+    ["src", "certs/src"].iter().for_each(|folder| walk(&root.join(folder), &mut text));
+    let mut parts = text.split("\\\n");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |whole, part| whole + part.trim_start())
+}
+
+#[test]
+fn every_line_of_the_log_that_the_document_lists_is_written() {
+    let (section, sources) = (section(OPERATIONS, "Logs"), sources());
+    let rows = section.lines().filter(|line| line.starts_with("| ")).skip(2);
+    let columns = rows.map(|row| row.trim_matches('|').split(" | ").skip(1).collect::<Vec<_>>());
+    let mut found = 0;
+    for line in columns.flatten().flat_map(|column| column.split('`').skip(1).step_by(2)) {
+        if line.contains(' ') {
+            assert!(sources.contains(line), "no code writes the line `{line}`");
+            found += 1;
+        }
+    }
+    assert!(found >= 35, "{found} lines: the table is no longer where it was");
+}
+
 /// What stands between backquotes and is a path with a folder in it.
 fn paths(document: &str) -> Vec<&str> {
     let is_path = |text: &&str| {

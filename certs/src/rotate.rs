@@ -4,12 +4,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use roomcast_incident::Incident;
 use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -73,7 +74,8 @@ pub struct Rotation {
     kept: Option<Kept>,
     /// What the files held when they were last looked at, good or bad, so that a poll acts once on each change.
     seen: Mutex<Seen>,
-    broken: AtomicBool,
+    /// Whether the last reload failed.
+    failing: Incident<SystemTime>,
     failed_reloads: AtomicU64,
 }
 
@@ -109,7 +111,7 @@ impl Rotation {
             previous: ArcSwapOption::empty(),
             kept,
             seen: Mutex::new(seen),
-            broken: AtomicBool::new(false),
+            failing: Incident::new(),
             failed_reloads: AtomicU64::new(0),
         })
     }
@@ -124,31 +126,36 @@ impl Rotation {
             Source::Files { cert, key } => {
                 let look = Look::at(cert, key);
                 *self.lock() = look.seen.clone();
-                self.take(look.judge(cert, key, now).map_err(RotationError::from))
+                self.take(look.judge(cert, key, now).map_err(RotationError::from), true, now)
             }
-            Source::Development { dir } => {
-                if self.current().remaining(now) > RENEW_BEFORE {
-                    return Ok(Reloaded::Unchanged);
-                }
-                self.take(development(dir.as_deref(), now).map(|made| made.certificate).map_err(RotationError::from))
-            }
+            Source::Development { dir } => self.renew(dir.as_deref(), true, now),
         }
     }
 
     /// Acts if the source changed since it was last looked at, or if a development certificate is about to run out:
-    /// call it every [`POLL_INTERVAL`]. A broken file is reported once, not at every poll.
+    /// call it every [`POLL_INTERVAL`]. What is wrong is reported once, not at every poll.
     ///
     /// # Errors
     /// [`RotationError`]; it is logged and counted as well, and the certificate in use stays.
     pub fn poll(&self, now: SystemTime) -> Result<Reloaded, RotationError> {
-        let Source::Files { cert, key } = &self.source else {
-            return self.reload(now);
+        let (cert, key) = match &self.source {
+            Source::Files { cert, key } => (cert, key),
+            Source::Development { dir } => return self.renew(dir.as_deref(), false, now),
         };
         let look = Look::at(cert, key);
         if std::mem::replace(&mut *self.lock(), look.seen.clone()) == look.seen {
             return Ok(Reloaded::Unchanged);
         }
-        self.take(look.judge(cert, key, now).map_err(RotationError::from))
+        self.take(look.judge(cert, key, now).map_err(RotationError::from), false, now)
+    }
+
+    /// Makes the next development certificate, once its time has come.
+    fn renew(&self, dir: Option<&Path>, is_asked: bool, now: SystemTime) -> Result<Reloaded, RotationError> {
+        if self.current().remaining(now) > RENEW_BEFORE {
+            return Ok(Reloaded::Unchanged);
+        }
+        let made = development(dir, now).map(|made| made.certificate);
+        self.take(made.map_err(RotationError::from), is_asked, now)
     }
 
     /// The certificate that new handshakes get.
@@ -190,13 +197,22 @@ impl Rotation {
     /// Whether the last reload failed, so that an old certificate is served in place of the file's: for a gauge.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.broken.load(Ordering::Relaxed)
+        self.failing.lasts()
     }
 
-    fn take(&self, next: Result<Certificate, RotationError>) -> Result<Reloaded, RotationError> {
+    /// Takes the next certificate over. `is_asked`: an operator waits for the answer, so that the log has it whatever it had before.
+    fn take(
+        &self,
+        next: Result<Certificate, RotationError>,
+        is_asked: bool,
+        now: SystemTime,
+    ) -> Result<Reloaded, RotationError> {
         match next {
             Ok(next) => {
-                self.broken.store(false, Ordering::Relaxed);
+                if let Some(over) = self.failing.succeeds(now) {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(seconds, failures, "the certificate is usable again");
+                }
                 // The same chain means the same key: they were checked against each other.
                 if next.chain() == self.current.load().chain() {
                     return Ok(Reloaded::Unchanged);
@@ -207,10 +223,11 @@ impl Rotation {
                 Ok(Reloaded::Replaced)
             }
             Err(error) => {
-                self.broken.store(true, Ordering::Relaxed);
                 self.failed_reloads.fetch_add(1, Ordering::Relaxed);
-                let not_after = unix_seconds(self.not_after());
-                tracing::error!(%error, not_after, "the new certificate is unusable, the old one stays in use");
+                if self.failing.fails_for(&error.to_string(), now) || is_asked {
+                    let not_after = unix_seconds(self.not_after());
+                    tracing::error!(%error, not_after, "the new certificate is unusable, the old one stays in use");
+                }
                 Err(error)
             }
         }

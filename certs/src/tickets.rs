@@ -9,7 +9,7 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
@@ -22,6 +22,7 @@ use aws_lc_rs::{
     hkdf::{HKDF_SHA256, KeyType, Prk, Salt},
     rand,
 };
+use roomcast_incident::Incident;
 use rustls::{ServerConfig, crypto::aws_lc_rs::Ticketer, server::ProducesTickets};
 
 /// How long a ticket is good.
@@ -90,8 +91,8 @@ pub struct TicketKeys {
     paths: Vec<PathBuf>,
     keys: ArcSwap<Vec<TicketKey>>,
     now: AtomicU64,
-    /// What was wrong with the files when they were last looked at: it is said once.
-    wrong: Mutex<Option<String>>,
+    /// Whether the files were unusable when they were last looked at.
+    failing: Incident<SystemTime>,
 }
 
 /// Says how many there are, and nothing of them.
@@ -127,7 +128,7 @@ impl TicketKeys {
             paths: paths.to_vec(),
             keys: ArcSwap::from_pointee(keys),
             now: AtomicU64::new(0),
-            wrong: Mutex::default(),
+            failing: Incident::new(),
         };
         this.now.store(seconds(now), Relaxed);
         Ok(this)
@@ -136,7 +137,6 @@ impl TicketKeys {
     /// Reads the files again, as often as the certificate's. Broken ones are said once, and the keys in use stay.
     pub fn poll(&self, now: SystemTime) {
         self.now.store(seconds(now), Relaxed);
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
         match read_all(&self.paths) {
             Ok(keys) => {
                 let names = |keys: &[TicketKey]| keys.iter().map(|key| key.name).collect::<Vec<_>>();
@@ -144,14 +144,16 @@ impl TicketKeys {
                     tracing::info!(keys = keys.len(), "session tickets have new keys");
                     self.keys.store(Arc::new(keys));
                 }
-                *wrong = None;
+                if let Some(over) = self.failing.succeeds(now) {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(seconds, failures, "the ticket keys are usable again");
+                }
             }
             Err(error) => {
                 let error = error.to_string();
-                if wrong.as_ref() != Some(&error) {
+                if self.failing.fails_for(&error, now) {
                     tracing::error!(error, "the new ticket keys are unusable, the old ones stay in use");
                 }
-                *wrong = Some(error);
             }
         }
     }
@@ -159,7 +161,7 @@ impl TicketKeys {
     /// Whether the files were unusable when they were last looked at.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.wrong.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.failing.lasts()
     }
 
     /// A secret for another purpose than tickets from each file, the first file's first: it tells nothing of the tickets' keys.

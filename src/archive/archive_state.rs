@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomcast_incident::Incident;
 use tokio::runtime::Handle;
 
 use super::{
     book::Write,
-    complaint::Complaint,
     connection::Dial,
     desk::WriteDesk,
     error::{ArchiveError, ArchiveStartError},
@@ -32,6 +32,9 @@ use crate::{
 
 /// How many positions of epochs without a life are looked after at a time.
 const PLACED_AT_ONCE: usize = 256;
+
+/// For how long nothing must have failed, so that the log has it that all is done again.
+const CALM: Duration = Duration::from_secs(60);
 
 /// How the archive is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +60,8 @@ pub struct Archive {
     pub(super) generations: Generations,
     /// The last room of which it was looked whether its lives may go.
     pub(super) looked_behind: Mutex<String>,
-    complaint: Complaint,
+    /// Whether it does not do what is asked, while it is reached.
+    failing: Incident,
 }
 
 impl Archive {
@@ -86,7 +90,7 @@ impl Archive {
             desk: Arc::new(WriteDesk::new(dial, metrics())),
             generations: Generations::default(),
             looked_behind: Mutex::default(),
-            complaint: Complaint::default(),
+            failing: Incident::calm(CALM),
         }))
     }
 
@@ -117,8 +121,23 @@ impl Archive {
     /// Has the log say why something was not done: publishers and clients are told only that it was not.
     pub(super) fn complain(&self, error: &ArchiveError) {
         // Of a database that is not reached there is a line already.
-        if self.condition() == ArchiveCondition::Well && self.complaint.begins(Instant::now()) {
+        if self.condition() == ArchiveCondition::Well && self.failing.fails(Instant::now()) {
             tracing::error!(%error, "the archive does not do all that it is asked for");
+        }
+    }
+
+    /// To be called now and then: has the log say that all is done again.
+    pub(super) fn look_for_calm(&self) {
+        if self.condition() == ArchiveCondition::Well
+            && let Some(over) = self.failing.succeeds(Instant::now())
+        {
+            let (seconds, failures) = (over.seconds(), over.failures);
+            tracing::info!(
+                seconds,
+                failures,
+                "the archive has done all that it was asked for, for {} s",
+                CALM.as_secs()
+            );
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
     time::Instant,
 };
 
+use roomcast_incident::Incident;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
@@ -28,8 +29,8 @@ pub(super) struct WriteDesk {
     /// Something waits to be written.
     more: Notify,
     connected: AtomicUsize,
-    /// Whether the log has it that the database is not reached.
-    is_told: Mutex<bool>,
+    /// Whether the database is not reached.
+    outage: Incident,
 }
 
 impl WriteDesk {
@@ -40,7 +41,7 @@ impl WriteDesk {
             metrics,
             more: Notify::new(),
             connected: AtomicUsize::new(0),
-            is_told: Mutex::default(),
+            outage: Incident::new(),
         }
     }
 
@@ -122,9 +123,14 @@ impl WriteDesk {
         self.metrics.writing.set((before + 1) as f64);
         self.book().show_down(None, Instant::now());
         if before == 0 {
-            let was_down = std::mem::take(&mut *self.is_told());
-            let said = if was_down { "the archive takes events again" } else { "the archive takes events" };
-            tracing::info!(postgres = self.dial.shown(), "{said}");
+            let postgres = self.dial.shown();
+            match self.outage.succeeds(Instant::now()) {
+                Some(over) => {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(postgres, seconds, failures, "the archive takes events again");
+                }
+                None => tracing::info!(postgres, "the archive takes events"),
+            }
         }
     }
 
@@ -141,16 +147,12 @@ impl WriteDesk {
             return;
         }
         self.book().show_down(Some(why.to_owned()), Instant::now());
-        if !std::mem::replace(&mut *self.is_told(), true) {
+        if self.outage.fails(Instant::now()) {
             tracing::error!("the archive takes no events, so that publishes to archived rooms fail: {why}");
         }
     }
 
     fn book(&self) -> MutexGuard<'_, WriteBook> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_told(&self) -> MutexGuard<'_, bool> {
-        self.is_told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomcast_incident::Incident;
 use tokio::time::sleep;
 
 use super::{
@@ -19,6 +20,9 @@ use super::{
 
 /// The longest time between two rounds.
 const EVERY: Duration = Duration::from_secs(2);
+
+/// What fails now and then has a pair of lines in the log in this time, at most.
+const APART: Duration = Duration::from_secs(60);
 
 /// How often rows go that are too old.
 const AGED_EVERY: Duration = Duration::from_secs(60);
@@ -34,13 +38,25 @@ impl Keeper {
         let every = (self.0.settings.repair_after / 4).min(EVERY);
         let aged_every = self.0.settings.keep.map_or(AGED_EVERY, |keep| (keep / 4).min(AGED_EVERY));
         let mut aged = None::<Instant>;
+        let (unkept, unaged) = (Incident::new().apart(APART), Incident::new().apart(APART));
         loop {
             sleep(every).await;
             if self.0.condition() == ArchiveCondition::Down {
                 continue;
             }
-            if let Err(error) = self.round().await {
-                tracing::debug!(%error, "not all of the archive was looked after this time");
+            match self.round().await {
+                Ok(()) => {
+                    if let Some(over) = unkept.succeeds(Instant::now()) {
+                        let (seconds, failures) = (over.seconds(), over.failures);
+                        tracing::info!(seconds, failures, "all of the archive is looked after again");
+                    }
+                }
+                // Of a database that is not reached there is a line already.
+                Err(error) if self.0.condition() == ArchiveCondition::Well && unkept.fails(Instant::now()) => {
+                    let effect = "events may stay pending, and what users have read unwritten";
+                    tracing::warn!(%error, effect, "not all of the archive is looked after");
+                }
+                Err(error) => tracing::debug!(%error, "not all of the archive was looked after this time"),
             }
             if aged.is_none_or(|aged| aged.elapsed() >= aged_every) {
                 aged = Some(Instant::now());
@@ -51,8 +67,15 @@ impl Keeper {
                             // The next round goes on with it.
                             aged = None;
                         }
+                        if let Some(over) = unaged.succeeds(Instant::now()) {
+                            let (seconds, failures) = (over.seconds(), over.failures);
+                            tracing::info!(seconds, failures, "what is too old goes from the archive again");
+                        }
                     }
-                    Err(error) => tracing::debug!(%error, "old events stay in the archive a moment longer"),
+                    Err(error) if self.0.condition() == ArchiveCondition::Well && unaged.fails(Instant::now()) => {
+                        tracing::warn!(%error, "what is too old stays in the archive");
+                    }
+                    Err(error) => tracing::debug!(%error, "what is too old stays in the archive a moment longer"),
                 }
             }
         }

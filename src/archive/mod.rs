@@ -20,7 +20,6 @@ mod archived_acks;
 mod archived_broker;
 mod archived_erasure;
 mod book;
-mod complaint;
 mod connection;
 mod deleted;
 mod desk;

@@ -95,6 +95,7 @@ async fn keep_time(archive: &Archive) {
     loop {
         sleep(LOOK_EVERY).await;
         archive.desk.expire();
+        archive.look_for_calm();
         archive.desk.metrics.reading.set(archive.readers.used() as f64);
     }
 }

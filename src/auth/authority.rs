@@ -8,10 +8,11 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
+use roomcast_incident::Incident;
 use tokio::sync::Notify;
 
 use super::{
@@ -35,6 +36,8 @@ pub struct Authority {
     current: ArcSwap<Current>,
     wanted: Mutex<Wanted>,
     reloaded: Notify,
+    /// Whether the newest settings, or their files, are broken.
+    failing: Incident,
     /// How many times the settings or the files of keys were others.
     changes: AtomicU64,
     metrics: TokenMetrics,
@@ -78,6 +81,7 @@ impl Default for Authority {
             current: ArcSwap::default(),
             wanted: Mutex::default(),
             reloaded: Notify::new(),
+            failing: Incident::new(),
             changes: AtomicU64::new(0),
             metrics: TokenMetrics::none(),
             stored: None,
@@ -93,7 +97,7 @@ impl Authority {
     /// [`KeyError`] names the key of the configuration and the file that cannot be used.
     pub fn new(settings: &TokenSettings) -> Result<Self, KeyError> {
         let authority = Self::default();
-        authority.reload(settings)?;
+        authority.take_over(settings)?;
         Ok(authority)
     }
 
@@ -160,9 +164,30 @@ impl Authority {
     /// Takes over other settings, and reads the files of keys again.
     ///
     /// # Errors
-    /// [`KeyError`]: the keys and rules before stay in use. When the files become good, [`Authority::run`] sees it.
+    /// [`KeyError`]: it is logged as well, and the keys and rules before stay in use. When the files become good, [`Authority::run`] sees it.
     pub fn reload(&self, settings: &TokenSettings) -> Result<(), KeyError> {
+        self.renew(settings, true)
+    }
+
+    /// `is_asked`: an operator waits for the answer, so that the log has it whatever it had before.
+    fn renew(&self, settings: &TokenSettings, is_asked: bool) -> Result<(), KeyError> {
         let outcome = self.take_over(settings);
+        let now = Instant::now();
+        match &outcome {
+            Ok(()) => {
+                if let Some(over) = self.failing.succeeds(now) {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(seconds, failures, "the keys of tokens are usable again");
+                } else if !is_asked {
+                    tracing::info!("the files with keys of tokens changed and were read again");
+                }
+            }
+            Err(error) => {
+                if self.failing.fails_for(&error.to_string(), now) || is_asked {
+                    tracing::error!(%error, "the keys of tokens are unusable, the old ones stay in use");
+                }
+            }
+        }
         self.metrics.keys_broken.set(f64::from(u8::from(outcome.is_err())));
         outcome
     }
@@ -236,10 +261,8 @@ impl Authority {
             }
             wanted.settings.clone()
         };
-        match self.reload(&settings) {
-            Ok(()) => tracing::info!("the files with keys of tokens changed and were read again"),
-            Err(error) => tracing::error!(%error, "the keys of tokens are unusable, the old ones stay in use"),
-        }
+        // The log has what is wrong.
+        let _ = self.renew(&settings, false);
     }
 
     /// Verifies a token. Ready at once, unless its key must be fetched first, which takes two seconds at most.

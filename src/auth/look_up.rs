@@ -3,8 +3,9 @@
 //! Always holds: a token is a part of a key and cannot change the rest of it, whatever characters it has; neither a token nor its
 //! object is logged.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use roomcast_incident::Incident;
 use serde_json::value::RawValue;
 
 use super::{Claims, RoomRight, TokenError};
@@ -22,8 +23,10 @@ const MAX_TOKEN_BYTES: usize = 512;
 /// The most groups of a user.
 const MAX_GROUPS: usize = 1_000;
 
+/// Tokens cannot be looked up. Some may, and others not: those of one server.
+static UNREACHABLE: Incident = Incident::calm(Duration::from_secs(10));
+
 /// Told of many clients at once, as often as they come.
-static UNREACHABLE: RareWarning = RareWarning::new();
 static FAULTY: [RareWarning; 4] = [const { RareWarning::new() }; 4];
 
 /// What of a stored object cannot be used.
@@ -106,13 +109,19 @@ async fn find(store: &dyn LookUp, settings: &TokenLookUp, token: &str) -> Result
         settings.key.as_ref().filter(|key| fits && (key.fill(|_| Some("")) != Some(String::new()) || is_tame(token)));
     let key = key.and_then(|key| key.fill(|_| Some(token)));
     let Some(key) = key else { return Ok(None) };
-    store.look_up(&key).await.map_err(|error| {
-        // The log line does not have the key, which holds the token.
-        if let Some(count) = UNREACHABLE.due(Instant::now()) {
-            tracing::warn!(count, %error, "tokens could not be looked up");
+    let found = store.look_up(&key).await;
+    match &found {
+        Ok(_) => {
+            if let Some(over) = UNREACHABLE.succeeds(Instant::now()) {
+                let (seconds, failures) = (over.seconds(), over.failures);
+                tracing::info!(seconds, failures, "tokens are looked up again");
+            }
         }
-        TokenError::Unreachable
-    })
+        // The log line does not have the key, which holds the token.
+        Err(error) if UNREACHABLE.fails(Instant::now()) => tracing::warn!(%error, "tokens could not be looked up"),
+        Err(_) => {}
+    }
+    found.map_err(|_| TokenError::Unreachable)
 }
 
 /// Whether a token that is the whole of a key, with nothing of the configuration around it, can name no key of roomcast's own.

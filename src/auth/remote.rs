@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -24,6 +24,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
+use roomcast_incident::Incident;
 use tokio::{
     sync::{Notify, watch},
     time::{Instant, sleep_until, timeout},
@@ -89,8 +90,8 @@ pub(super) struct Remote {
     fetches: watch::Sender<u64>,
     /// When the keys in use were fetched.
     fetched: Mutex<Option<Instant>>,
-    /// Whether the last fetch brought none.
-    failing: AtomicBool,
+    /// Whether the last fetch brought none. It outlives a reload of the configuration, which begins to fetch anew.
+    failing: Incident,
     /// How many fetches lacked keys that were there before.
     withdrawals: AtomicU64,
     /// The names of keys that tokens had and the set had not.
@@ -116,7 +117,7 @@ impl Remote {
             asked: Notify::new(),
             fetches: watch::Sender::new(0),
             fetched: Mutex::new(None),
-            failing: AtomicBool::new(false),
+            failing: Incident::new(),
             withdrawals: AtomicU64::new(0),
             sightings: Mutex::default(),
         })))
@@ -134,7 +135,7 @@ impl Remote {
 
     /// Whether the server gives no keys now, so that those of a new name cannot be known.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Relaxed)
+        self.failing.lasts()
     }
 
     /// How old the keys in use are.
@@ -186,15 +187,14 @@ impl Remote {
     /// Fetches now, and again whenever it is time or asked for. Never ends; dropping it ends a fetch that runs.
     pub(super) async fn drive(&self, metrics: &TokenMetrics) {
         let mut failures = 0_u32;
-        // Whether the last attempt was good; each change is logged once.
-        let mut good = None;
         loop {
             let running = Running::start(self);
             let result = self.fetch().await;
             drop(running);
-            self.failing.store(result.is_err(), Relaxed);
+            let now = Instant::now();
             match result {
                 Ok(keys) => {
+                    let over = self.failing.succeeds(now.into_std());
                     let count = keys.len();
                     let old = self.keys();
                     let changed = old.as_ref().is_none_or(|old| !same(old, &keys));
@@ -203,22 +203,26 @@ impl Remote {
                     if lacks_some {
                         self.withdrawals.fetch_add(1, Relaxed);
                     }
-                    *lock(&self.fetched) = Some(Instant::now());
-                    if good != Some(true) || changed {
+                    *lock(&self.fetched) = Some(now);
+                    if let Some(over) = over {
+                        let (seconds, failures) = (over.seconds(), over.failures);
+                        let url = &self.url;
+                        tracing::info!(%url, keys = count, seconds, failures, "the keys of tokens were fetched again");
+                    } else if changed {
                         tracing::info!(url = %self.url, keys = count, "the keys of tokens were fetched");
                     }
-                    (failures, good) = (0, Some(true));
+                    failures = 0;
                 }
                 Err(error) => {
                     metrics.jwks_failures.increment(1);
-                    if good != Some(false) {
+                    if self.failing.fails(now.into_std()) {
                         let effect = match self.keys() {
                             Some(_) => "the old ones stay in use",
                             None => "no token can be checked with them yet",
                         };
                         tracing::warn!(url = %self.url, %error, effect, "the keys of tokens could not be fetched");
                     }
-                    (failures, good) = (failures.saturating_add(1), Some(false));
+                    failures = failures.saturating_add(1);
                 }
             }
             // After the keys were replaced, so that a waiting verification finds the new ones.

@@ -4,15 +4,16 @@
 //! holds: the same events are sent again under the same idempotency key; no log line holds a user or an event.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
+use roomcast_incident::Incident;
 use serde::Serialize;
 
-use super::backend::authorization;
+use super::{backend::authorization, hook::CALM};
 use crate::{
     config::{HookSettings, HookUrl},
     model::{DataFields, Offset, Payload, Position, Room, UnixMillis},
@@ -64,7 +65,7 @@ pub struct AbsentHook {
     client: Client,
     authorization: Option<HeaderValue>,
     timeout: Duration,
-    failing: AtomicBool,
+    failing: Incident,
     /// By which the backend knows what it is told again: (a start of its own, how many before).
     serial: (u64, AtomicU64),
 }
@@ -119,7 +120,7 @@ impl AbsentHook {
         let Some(url) = settings.absent.clone() else { return Ok(None) };
         let client = Client::new(settings.ca.as_deref())?;
         let start = getrandom::u64().unwrap_or_default();
-        let (failing, serial) = (AtomicBool::new(false), (start, AtomicU64::new(0)));
+        let (failing, serial) = (Incident::calm(CALM), (start, AtomicU64::new(0)));
         Ok(Some(Self {
             url,
             client,
@@ -196,14 +197,18 @@ impl AbsentHook {
 
     /// Logs when the backend begins to fail or works again.
     fn note(&self, error: Option<&AbsentError>) {
+        let now = Instant::now();
         match error {
-            Some(error) if !self.failing.swap(true, Relaxed) => {
+            Some(error) if self.failing.fails(now) => {
                 tracing::warn!(url = %self.url, %error, "the backend does not take events of absent users");
             }
-            None if self.failing.swap(false, Relaxed) => {
-                tracing::info!(url = %self.url, "the backend takes events of absent users again");
+            Some(_) => {}
+            None => {
+                if let Some(over) = self.failing.succeeds(now) {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(url = %self.url, seconds, failures, "the backend takes events of absent users again");
+                }
             }
-            _ => {}
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, StatusCode, header};
 use metrics::Gauge;
+use roomcast_incident::Incident;
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -26,7 +27,6 @@ use super::{
     answer::{Allowed, Answered, Verdict},
     backend::Backend,
     cache::{Cache, Key},
-    failure_spell::FailureSpell,
     hook_places::{HookPlace, HookPlaces},
     question::HookQuestion,
 };
@@ -39,6 +39,10 @@ use crate::{
 
 /// The pause before the first repetition; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// What clients ask decides which questions fail, so that one that succeeds among others that fail ends nothing: nothing must have failed
+/// for so long.
+pub(super) const CALM: Duration = Duration::from_secs(10);
 
 /// Why there is no verdict. Says nothing of the question, the answer or a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,7 +137,7 @@ pub struct Hook<A> {
     memory: Mutex<Memory<A>>,
     counts: HookCounts,
     /// Whether it fails: the beginning and the end are logged.
-    failing: FailureSpell,
+    failing: Incident,
     /// By which the backend knows a question that it is asked again: (a start of its own, how many before).
     serial: (u64, AtomicU64),
 }
@@ -155,7 +159,7 @@ impl<A: Allowed> Hook<A> {
             bounds: bounds.clone(),
             memory: Mutex::new(Memory { cache, flights: HashMap::new(), keeps: false }),
             counts,
-            failing: FailureSpell::default(),
+            failing: Incident::calm(CALM),
             serial: (start, AtomicU64::new(0)),
         })
     }
@@ -241,7 +245,7 @@ impl<A: Allowed> Hook<A> {
         let (began, budget) = (Instant::now(), self.bounds.timeout);
         let answered = timeout(budget, self.attempts(question)).await.unwrap_or(Err(HookError::Timeout(budget)));
         self.counts.seconds.record(began.elapsed().as_secs_f64());
-        self.note(answered.as_ref().err());
+        self.note(answered.as_ref().err(), Instant::now());
         match answered {
             Ok((Answered { verdict, cache_for }, bytes)) => {
                 match &verdict {
@@ -313,10 +317,11 @@ impl<A: Allowed> Hook<A> {
     }
 
     /// Counts a failure, and logs when the hook begins to fail or works again.
-    fn note(&self, error: Option<&HookError>) {
+    fn note(&self, error: Option<&HookError>, now: Instant) {
         let Some(error) = error else {
-            if self.failing.succeeds(Instant::now()) {
-                tracing::info!(hook = self.name, url = %self.url, "the backend answers again");
+            if let Some(over) = self.failing.succeeds(now) {
+                let (seconds, failures) = (over.seconds(), over.failures);
+                tracing::info!(hook = self.name, url = %self.url, seconds, failures, "the backend answers again");
             }
             return;
         };
@@ -327,7 +332,7 @@ impl<A: Allowed> Hook<A> {
             HookError::TooLarge(_) | HookError::BadAnswer(_) => &self.counts.bad_answer,
         };
         counter.increment(1);
-        if self.failing.fails(Instant::now()) {
+        if self.failing.fails(now) {
             let effect = "a client that needs its answer is refused with `unavailable`";
             tracing::warn!(hook = self.name, url = %self.url, %error, effect, "the backend does not decide");
         }
@@ -372,3 +377,6 @@ fn chance() -> f64 {
     let _ = getrandom::fill(&mut random);
     f64::from(random[0]) / 255.0
 }
+
+#[cfg(test)]
+mod tests;

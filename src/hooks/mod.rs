@@ -17,7 +17,6 @@ mod answer;
 mod backend;
 mod cache;
 mod call_question;
-mod failure_spell;
 mod hook;
 mod hook_places;
 mod question;

@@ -3,7 +3,7 @@
 //! TLS, then the request's head, each with its time. Always holds: what does not end in time is ended by the lobby's
 //! clock.
 
-use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use ::http::{Response, StatusCode, header};
 use tokio::net::TcpStream;
@@ -12,6 +12,7 @@ use crate::{
     compat::Routes,
     config::{RecordLayer, counted_by},
     hub::{Services, Worker},
+    metrics::RareWarning,
     transport::{
         head::{Head, HeadError},
         places::SocketPlace,
@@ -31,6 +32,9 @@ use super::{
     refusal::plain_answer,
     upgrade::upgrade,
 };
+
+/// It would be so of each connection.
+static WITHOUT_TLS: RareWarning = RareWarning::new();
 
 /// How the sockets of a listener are spoken to.
 #[derive(Clone)]
@@ -101,7 +105,9 @@ impl Arrival {
             Some((config, records)) => match Tls::accept(Arc::clone(config), *records) {
                 Ok(tls) => Socket::tls(stream, tls),
                 Err(error) => {
-                    tracing::error!(%error, "TLS cannot start on a connection");
+                    if let Some(count) = WITHOUT_TLS.due(Instant::now()) {
+                        tracing::error!(%error, count, "TLS cannot start on connections");
+                    }
                     return None;
                 }
             },

@@ -2,9 +2,13 @@
 //!
 //! Always holds: both come from the same files and are renewed together; without files a pod has keys of its own.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use roomcast_certs::TicketKeys;
+use roomcast_incident::Incident;
 
 use super::start_error::StartError;
 use crate::{config::Config, transport::webtransport::ConnectionIdKeys};
@@ -16,6 +20,8 @@ const CONNECTION_IDS: &str = "quic connection ids";
 pub(super) struct SharedKeys {
     tickets: Option<Arc<TicketKeys>>,
     connection_ids: Arc<ConnectionIdKeys>,
+    /// Whether those of connection IDs could not be made.
+    failing: Incident,
 }
 
 impl SharedKeys {
@@ -28,7 +34,8 @@ impl SharedKeys {
         let keys = || TicketKeys::start(files, SystemTime::now()).map(Arc::new);
         let tickets = (!files.is_empty() && config.tls.is_some()).then(keys).transpose()?;
         let secrets = tickets.as_ref().map(|keys| keys.secrets(CONNECTION_IDS)).transpose()?.unwrap_or_default();
-        Ok(Self { tickets, connection_ids: Arc::new(ConnectionIdKeys::new(&secrets)?) })
+        let connection_ids = Arc::new(ConnectionIdKeys::new(&secrets)?);
+        Ok(Self { tickets, connection_ids, failing: Incident::new() })
     }
 
     /// Those of tickets; `None`: this pod makes its own.
@@ -47,7 +54,12 @@ impl SharedKeys {
         tickets.poll(now);
         let renewed = tickets.secrets(CONNECTION_IDS).map(|secrets| self.connection_ids.renew(&secrets));
         if !matches!(renewed, Ok(Ok(()))) {
-            tracing::error!("the keys of QUIC connection IDs cannot be made, the old ones stay in use");
+            if self.failing.fails(Instant::now()) {
+                tracing::error!("the keys of QUIC connection IDs cannot be made, the old ones stay in use");
+            }
+        } else if let Some(over) = self.failing.succeeds(Instant::now()) {
+            let (seconds, failures) = (over.seconds(), over.failures);
+            tracing::info!(seconds, failures, "the keys of QUIC connection IDs are made again");
         }
     }
 }

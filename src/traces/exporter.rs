@@ -12,10 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use roomcast_incident::Incident;
 
 use super::{
     otlp::{PodResource, rejected},
-    outage::Outage,
     span::Span,
     tracer::Tracer,
 };
@@ -32,6 +32,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 
 /// How long a pod that ends sends what it still has, at most.
 const LAST: Duration = Duration::from_secs(2);
+
+/// A trace collector that comes and goes has a pair of lines in this time, at most.
+const APART: Duration = Duration::from_secs(60);
 
 /// The most bytes of an answer.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -68,11 +71,14 @@ pub struct TraceExporter {
     resource: PodResource,
     headers_file: Option<PathBuf>,
     headers: HeaderMap,
+    /// Whether the file is unusable.
+    stale_headers: Incident,
     every: Duration,
     timeout: Duration,
     /// What is being sent.
     batch: Arc<[Span]>,
-    outage: Outage,
+    /// Whether spans do not arrive.
+    outage: Incident,
 }
 
 impl TraceExporter {
@@ -91,10 +97,11 @@ impl TraceExporter {
             resource: PodResource::new(settings, pod),
             headers_file,
             headers,
+            stale_headers: Incident::new(),
             every: settings.every,
             timeout: settings.timeout,
             batch: Arc::from([]),
-            outage: Outage::default(),
+            outage: Incident::new().apart(APART),
         }))
     }
 
@@ -148,10 +155,10 @@ impl TraceExporter {
                 Ok(()) => return,
                 Err(Failure::Final(why)) => {
                     metrics.refused.increment(many);
-                    return self.outage.fails(&self.url, &why, Instant::now());
+                    return self.note_failure(&why);
                 }
                 Err(Failure::Passing(why, wait)) => {
-                    self.outage.fails(&self.url, &why, Instant::now());
+                    self.note_failure(&why);
                     if attempt < ATTEMPTS {
                         tokio::time::sleep(wait.unwrap_or(pause).min(PAUSES.1)).await;
                         pause = (pause * 2).min(PAUSES.1);
@@ -192,21 +199,41 @@ impl TraceExporter {
                 metrics.refused.increment(many.min(all));
                 metrics.sent.increment(all.saturating_sub(many));
                 let why = format!("it did not take {many} of {all} spans: {}", shortened(&why));
-                self.outage.fails(&self.url, &why, Instant::now());
+                self.note_failure(&why);
             }
             None => {
                 metrics.sent.increment(all);
-                self.outage.ends(&self.url);
+                if let Some(over) = self.outage.succeeds(Instant::now()) {
+                    let (collector, seconds, failures) = (&self.url, over.seconds(), over.failures);
+                    tracing::info!(%collector, seconds, failures, "spans arrive at the trace collector again");
+                }
             }
         }
         Ok(())
     }
 
+    /// Spans did not arrive.
+    fn note_failure(&self, why: &str) {
+        if self.outage.fails(Instant::now()) {
+            tracing::warn!(collector = %self.url, why, "spans do not arrive at the trace collector; publishes go on");
+        }
+    }
+
     /// The file may have been replaced: what it holds expires.
     fn look_at_headers(&mut self) {
         match self.headers_file.as_deref().map(read_headers).transpose() {
-            Ok(headers) => self.headers = headers.unwrap_or_default(),
-            Err(error) => tracing::debug!(%error, "the headers stay as they were"),
+            Ok(headers) => {
+                self.headers = headers.unwrap_or_default();
+                if let Some(over) = self.stale_headers.succeeds(Instant::now()) {
+                    let (seconds, failures) = (over.seconds(), over.failures);
+                    tracing::info!(seconds, failures, "the headers of spans are usable again");
+                }
+            }
+            Err(error) => {
+                if self.stale_headers.fails_for(&error.to_string(), Instant::now()) {
+                    tracing::warn!(%error, "the headers of spans are unusable, the old ones stay in use");
+                }
+            }
         }
     }
 }

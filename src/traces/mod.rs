@@ -9,7 +9,6 @@
 mod awaited_fan_outs;
 mod exporter;
 mod otlp;
-mod outage;
 mod sampler;
 mod span;
 mod span_queue;

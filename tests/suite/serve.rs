@@ -123,6 +123,16 @@ fn sighup_takes_over_what_it_can_and_a_broken_file_changes_nothing() {
     assert_eq!(publish(&pod, "two"), 200);
     assert_eq!(served(&pod), second);
 
+    let third = folder.certificate();
+    pod.signal(Signal::HUP);
+    let over = pod.logged("the certificate is usable again");
+    assert!(over["level"] == "INFO" && over["failures"].as_u64().unwrap() >= 1, "{over}");
+    assert!(over["seconds"].as_f64().unwrap() < 60.0, "{over}");
+    eventually(|| served(&pod) == third);
+    pod.signal(Signal::HUP);
+    pod.logged("the new configuration is unusable, the old one stays in use");
+    assert_eq!(pod.times_said("the certificate is usable again"), 1);
+
     pod.signal(Signal::TERM);
     assert_eq!(pod.wait().code(), Some(0));
 }

@@ -10,7 +10,14 @@ use fred::types::Value;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Redis, partition::Partition, presence::FleetMembers, reply::ReplyFields, script, state::RedisState};
-use crate::broker::{Answer, BrokerError, Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond};
+use crate::{
+    broker::{Answer, BrokerError, Control, FleetAnswer, FleetAnswers, FleetQuestion, Respond},
+    metrics::RareWarning,
+};
+
+/// Other pods may ask as often as they like, and say what they like.
+static TOO_MANY: RareWarning = RareWarning::new();
+static UNREADABLE: RareWarning = RareWarning::new();
 
 /// A question, as it is published.
 #[derive(serde::Serialize, serde::Deserialize)]
@@ -41,7 +48,9 @@ impl RedisState {
         };
         let Some(respond) = self.respond.get() else { return };
         let Ok(place) = Arc::clone(&self.answering).try_acquire_owned() else {
-            tracing::warn!(from = told.from, "another pod's question was not answered: too many wait");
+            if let Some(count) = TOO_MANY.due(Instant::now().into_std()) {
+                tracing::warn!(from = told.from, count, "questions of other pods were not answered: too many wait");
+            }
             return;
         };
         let (answer, shared) = (respond.respond(told.ask), Arc::clone(self));
@@ -65,7 +74,9 @@ impl RedisState {
 
     fn misread(&self, error: &serde_json::Error) {
         self.metrics.unreadable.increment(1);
-        tracing::warn!(%error, "what another pod says is unreadable: is there another version of roomcast?");
+        if let Some(count) = UNREADABLE.due(Instant::now().into_std()) {
+            tracing::warn!(%error, count, "what another pod says is unreadable: is there another version of roomcast?");
+        }
     }
 
     /// Publishes to pods. Returns the pods whose lease runs.

@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomcast_incident::Incident;
 use roomcast_redis_subscriber::{Address, Endpoints, NodeError, PatternListener, Topology, listen_to_patterns};
 use tokio::{sync::Notify, task::JoinSet, time::sleep};
 
@@ -46,6 +47,9 @@ const GRACE: Duration = Duration::from_millis(500);
 /// The time before the lease is asked for again after an error.
 const AGAIN: Duration = Duration::from_millis(250);
 
+/// A connection that comes and goes has a pair of lines in the log in this time, at most.
+const APART: Duration = Duration::from_secs(60);
+
 /// The least time between two requests for the lease.
 const SHORTEST: Duration = Duration::from_millis(10);
 
@@ -61,8 +65,8 @@ struct Intake {
     /// The servers are a cluster: a message is told by all nodes, and by each in an order of its own.
     is_cluster: bool,
     lanes: Arc<PlainLanes>,
-    /// Why the patterns do not stand, as the log has it already.
-    deaf: Mutex<Option<NodeError>>,
+    /// Whether the patterns do not stand.
+    deaf: Incident,
 }
 
 impl RedisState {
@@ -87,7 +91,7 @@ impl RedisState {
             lease,
             is_cluster: matches!(endpoints.topology, Topology::Cluster),
             lanes: Arc::clone(&lanes),
-            deaf: Mutex::default(),
+            deaf: Incident::new().apart(APART),
         });
         let mut work = JoinSet::new();
         for queue in queues {
@@ -307,7 +311,10 @@ impl PatternListener for Intake {
     }
 
     fn confirmed(&self, node: &Address) {
-        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Some(over) = self.deaf.succeeds(Instant::now()) {
+            let (seconds, failures) = (over.seconds(), over.failures);
+            tracing::info!(%node, seconds, failures, "messages of legacy publishers are heard again");
+        }
         let mut tenure = self.tenure();
         tenure.hears = true;
         tenure.node.stands(node);
@@ -330,11 +337,8 @@ impl PatternListener for Intake {
         if is_astray {
             return tracing::info!(%node, "messages of legacy publishers are heard at the node of their holder from now on");
         }
-        // Once for each reason: it may last for hours.
-        let mut deaf = self.deaf.lock().unwrap_or_else(PoisonError::into_inner);
-        if deaf.as_ref() != Some(error) {
+        if self.deaf.fails_for(&error.to_string(), now) {
             tracing::warn!(%node, %error, "messages of legacy publishers are not heard");
-            *deaf = Some(error.clone());
         }
     }
 

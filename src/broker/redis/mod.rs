@@ -88,10 +88,11 @@ use std::{
         atomic::{AtomicBool, AtomicU64},
     },
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use roomcast_incident::Incident;
 use roomcast_redis_subscriber::{Endpoints, Subscriber, Topology, discover};
 use tokio::sync::{Semaphore, watch};
 
@@ -276,7 +277,7 @@ impl RedisState {
         if !(self.settings.detect_cluster && matches!(endpoints.topology, Topology::Standalone)) {
             return endpoints;
         }
-        let mut told = None;
+        let outage = Incident::new();
         loop {
             match discover(&endpoints).await {
                 Ok(server) if server.cluster && self.settings.database != 0 => {
@@ -288,16 +289,18 @@ impl RedisState {
                     return std::future::pending().await;
                 }
                 Ok(server) => {
+                    if let Some(over) = outage.succeeds(Instant::now()) {
+                        tracing::info!(seconds = over.seconds(), failures = over.failures, "Redis answers now");
+                    }
                     if server.cluster {
                         endpoints.topology = Topology::Cluster;
                     }
                     return endpoints;
                 }
-                Err(error) if told.as_ref() == Some(&error) => {}
-                Err(error) => {
+                Err(error) if outage.fails_for(&error.to_string(), Instant::now()) => {
                     tracing::warn!(%error, "Redis does not answer yet");
-                    told = Some(error);
                 }
+                Err(_) => {}
             }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

@@ -117,8 +117,8 @@ pub async fn serve_edge<S>(
         end = watch(&home, &link, &authorization, &terms) => end,
     };
     end.tell(&home.metrics, &link.pod, link.number);
-    if let Some(refused) = link.strangers.end() {
-        tell_over(&link, refused);
+    if let Some(over) = link.strangers.ends(Duration::from_millis((link.now)())) {
+        tell_over(&link, over);
     }
     drop(open);
     let _ = timeout(Duration::from_secs(1), refuse(&mut writes, &end.why)).await;

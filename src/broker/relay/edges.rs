@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomcast_incident::Incident;
 use tokio::sync::oneshot;
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
     edge_names::{EdgeNames, LinkHolder},
     message::{Ancestry, FromHome},
     out_queue::OutQueue,
-    refusal_spell::RefusalSpell,
     vouched_users::VouchedUsers,
 };
 use crate::{
@@ -34,6 +34,9 @@ pub const MOST_LINKS: usize = 1_024;
 
 /// The most questions that wait for one edge's answer.
 const MOST_QUESTIONS: usize = 1_024;
+
+/// An edge acts in vain in users' names until nothing was refused for so long.
+pub const STRANGERS_CALM: Duration = Duration::from_secs(60);
 
 /// The user of a token, and when the token ends.
 pub type VouchedUser = (Arc<str>, Option<UnixMillis>);
@@ -105,7 +108,7 @@ pub(super) struct EdgeLink {
     /// The users whose tokens it has shown.
     pub(super) users: VouchedUsers,
     /// Whether it acts for others now.
-    pub(super) strangers: RefusalSpell,
+    pub(super) strangers: Incident<Duration>,
     /// The time (ms).
     pub(super) now: fn() -> UnixMillis,
     /// Whether orders reach the edge over it.
@@ -202,7 +205,7 @@ impl Edges {
             account: EdgeAccount::begin(),
             queue,
             users: VouchedUsers::new(Arc::clone(&self.user_bytes)),
-            strangers: RefusalSpell::default(),
+            strangers: Incident::calm(STRANGERS_CALM),
             now,
             leads: AtomicBool::new(false),
             asked: Mutex::default(),

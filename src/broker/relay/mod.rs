@@ -38,7 +38,6 @@ pub mod message;
 pub mod out_queue;
 mod pod_answers;
 pub mod pod_memory;
-pub mod refusal_spell;
 pub mod rules;
 mod status;
 pub mod taking_pace;
@@ -46,7 +45,7 @@ mod user_check;
 mod vouched_users;
 
 pub use edge_link::serve_edge;
-pub use edges::{Edges, RelayAccess, VouchedUser};
+pub use edges::{Edges, RelayAccess, STRANGERS_CALM, VouchedUser};
 pub use fleet::HomeControl;
 pub use followers::Followers;
 pub use home::{Home, HomeBroker, HomeErasure, HomeStore};

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use roomcast_incident::ResolvedIncident;
+
 use super::{
     edge_answer::{EdgeAnswer, EdgeStanding},
     edges::EdgeLink,
@@ -52,7 +54,7 @@ impl Home {
             return Ok(());
         }
         self.metrics.refused_user.increment(1);
-        if link.strangers.note(1, now) {
+        if link.strangers.fails(Duration::from_millis(now)) {
             tracing::warn!(
                 edge = link.pod,
                 link = link.number,
@@ -83,8 +85,8 @@ impl Home {
     /// To be called now and then: takes back members whose users' tokens have ended, and asks for tokens again once the keys are others.
     pub(super) async fn review_users(&self, link: &EdgeLink, keys: &mut (u64, u64)) {
         let now = (link.now)();
-        if let Some(refused) = link.strangers.over(now) {
-            tell_over(link, refused);
+        if let Some(over) = link.strangers.succeeds(Duration::from_millis(now)) {
+            tell_over(link, over);
         }
         if !self.access.wants_tokens() {
             return;
@@ -106,7 +108,13 @@ impl Home {
 }
 
 /// A line of the log where refusals of a link are over.
-pub(super) fn tell_over(link: &EdgeLink, refused: u64) {
-    let (edge, link) = (&link.pod, link.number);
-    tracing::info!(edge, link, refused, "the edge acts in no user's name any more of whom it has shown no good token");
+pub(super) fn tell_over(link: &EdgeLink, over: ResolvedIncident) {
+    let (edge, link, seconds, refused) = (&link.pod, link.number, over.seconds(), over.failures);
+    tracing::info!(
+        edge,
+        link,
+        seconds,
+        refused,
+        "the edge acts in no user's name any more of whom it has shown no good token"
+    );
 }

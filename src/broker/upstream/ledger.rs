@@ -10,10 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use roomcast_incident::{Incident, ResolvedIncident};
+
 use crate::model::LinkStatus;
 
 /// How often the spans of lags change. What is shown is of the last one or two.
 pub(super) const SPAN: Duration = Duration::from_secs(10);
+
+/// A link that stood for so long was a good one.
+pub(super) const GOOD: Duration = Duration::from_secs(5);
 
 /// A link's account since the start of this pod.
 pub(super) struct LinkLedger {
@@ -24,6 +29,8 @@ pub(super) struct LinkLedger {
     /// From the last sign of life to its answer (ms), plus one; 0: there was none on this link.
     round_trip: AtomicU64,
     state: Mutex<LedgerState>,
+    /// Whether there is no link, or none that was good yet.
+    outage: Incident,
 }
 
 struct LedgerState {
@@ -43,6 +50,7 @@ impl LinkLedger {
             lags: [AtomicU64::new(0), AtomicU64::new(0)],
             round_trip: AtomicU64::new(0),
             state,
+            outage: Incident::calm(GOOD),
         }
     }
 
@@ -66,24 +74,27 @@ impl LinkLedger {
         newest.fetch_max(ms.saturating_add(1), Relaxed);
     }
 
-    /// A sign of life was answered after so many milliseconds.
-    pub(super) fn answered(&self, ms: u64) {
+    /// A sign of life was answered after so many milliseconds. The outage that is over with it, if the log was told of one.
+    pub(super) fn answered(&self, ms: u64, now: Instant) -> Option<ResolvedIncident> {
         self.round_trip.store(ms.saturating_add(1), Relaxed);
+        self.outage.succeeds(now)
     }
 
-    /// The link stands.
-    pub(super) fn stands(&self, pod: &str, now: Instant) {
+    /// The link stands. Whether the log is to be told: of one that stands again it is told once that was a good one.
+    pub(super) fn stands(&self, pod: &str, now: Instant) -> bool {
         *self.state() = LedgerState { pod: Some(pod.to_owned()), since: now, why: None };
+        !self.outage.lasts()
     }
 
-    /// It has ended, or could not be made.
-    pub(super) fn ended(&self, why: &str, now: Instant) {
+    /// It has ended, or could not be made. Whether the log is to be told.
+    pub(super) fn ended(&self, why: &str, now: Instant) -> bool {
         let mut state = self.state();
         if state.pod.take().is_some() {
             state.since = now;
         }
         state.why = Some(why.to_owned());
         self.round_trip.store(0, Relaxed);
+        self.outage.fails_for(why, now)
     }
 
     /// Begins another span of lags; to be called once in [`SPAN`].
@@ -123,20 +134,24 @@ mod tests {
         let ledger = LinkLedger::new(began);
         let show = |seconds| ledger.show("wss://home", false, 3, at(seconds));
         assert_eq!((show(1).stands(), show(1).since_ms, show(1).error), (false, 1_000, None));
-        ledger.ended("connection refused", at(2));
-        ledger.ended("connection timed out", at(3));
+        assert!(ledger.ended("connection refused", at(2)) && ledger.ended("connection timed out", at(3)));
+        assert!(!ledger.ended("connection timed out", at(3)), "that is known");
         let cut = show(4);
         assert_eq!((cut.since_ms, cut.error.as_deref()), (4_000, Some("connection timed out")));
-        ledger.stands("pod", at(5));
+        assert!(!ledger.stands("pod", at(5)));
         ledger.came(10);
         ledger.went(2);
-        ledger.answered(0);
+        assert_eq!(ledger.answered(0, at(7)), None, "it may go at once");
         let stands = show(7);
         assert_eq!((stands.pod.as_deref(), stands.since_ms, stands.error), (Some("pod"), 2_000, None));
         assert_eq!((stands.bytes_in, stands.bytes_out, stands.round_trip_ms, stands.rooms), (10, 2, Some(0), 3));
-        ledger.ended("the home ended the link", at(8));
+        assert!(ledger.ended("the home ended the link", at(8)));
         let cut = show(9);
         assert_eq!((cut.since_ms, cut.round_trip_ms, cut.bytes_in), (1_000, None, 10));
+        ledger.stands("pod", at(10));
+        let over = ledger.answered(0, at(13)).map(|over| (over.lasted, over.failures));
+        assert_eq!(over, Some((Duration::from_secs(6), 4)));
+        assert!(ledger.stands("pod", at(14)), "nothing was wrong since");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use tokio_tungstenite::{
 
 use super::{
     dial::dial,
+    ledger::GOOD,
     link::HomeLink,
     sound::{is_event_offset, is_position},
     state::{EdgeState, own_now},
@@ -56,14 +57,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// And the longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A link that stood for so long was a good one.
-const GOOD: Duration = Duration::from_secs(5);
-
 /// Keeps the link to the home's pod at that place among the addresses.
 pub(super) async fn keep_link(state: Arc<EdgeState>, index: usize) {
     let Some(url) = state.settings.urls.get(index).cloned() else { return };
     let mut pause = FIRST_PAUSE;
-    let mut told = None;
     loop {
         let began = Instant::now();
         let why = match timeout(state.settings.connect_timeout, dial(&url, &state.settings)).await {
@@ -72,13 +69,11 @@ pub(super) async fn keep_link(state: Arc<EdgeState>, index: usize) {
             Err(_) => format!("no connection within {:?}", state.settings.connect_timeout),
         };
         state.metrics.reconnects.increment(1);
-        state.note(index, |ledger| ledger.ended(&why, std::time::Instant::now()));
         if began.elapsed() >= GOOD {
-            (pause, told) = (FIRST_PAUSE, None);
+            pause = FIRST_PAUSE;
         }
-        if told.as_ref() != Some(&why) {
+        if state.note(index, |ledger| ledger.ended(&why, std::time::Instant::now())) == Some(true) {
             tracing::warn!(url, why, "there is no link to the home");
-            told = Some(why);
         }
         let jitter = u64::from(getrandom::u32().unwrap_or_default() % 50);
         tokio::time::sleep(pause + Duration::from_millis(jitter)).await;
@@ -225,7 +220,6 @@ fn take(
                     state.set_ancestry(index, ancestry);
                     let new = HomeLink::new(pod, largest, wants_tokens, Arc::clone(&state.memory));
                     *link = Some(Arc::clone(&new));
-                    tracing::info!(home = new.pod, index, "the link to the home stands");
                     state.link_up(index, &new);
                 }
                 FromHome::Welcome { version, .. } => {

@@ -12,10 +12,11 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
+use roomcast_incident::Incident;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout_at},
@@ -36,10 +37,10 @@ use crate::{
     broker::{
         BrokerError, Condition, Respond,
         relay::{
+            STRANGERS_CALM,
             call::{CallAnswer, EdgeCall},
             message::{Ancestry, FromEdge},
             pod_memory::{OnAccount, PodMemory},
-            refusal_spell::RefusalSpell,
         },
     },
     config::Policies,
@@ -58,6 +59,9 @@ const MOST_QUESTIONS: usize = 64;
 
 /// Clocks that are further apart (ms) are told of.
 const CLOCKS_APART: u64 = 60_000;
+
+/// They agree again once they were not apart for so long, over any link.
+const CLOCKS_CALM: Duration = Duration::from_secs(60);
 
 /// What a call under way takes.
 struct CallTicket {
@@ -80,7 +84,7 @@ pub(super) struct EdgeState {
     /// What a home may ask for before it believes what is done in a user's name.
     pub(super) tokens: UserTokens,
     /// Whether the home refuses what is done in users' names now.
-    pub(super) strangers: RefusalSpell,
+    pub(super) strangers: Incident,
     pub(super) metrics: UpstreamMetrics,
     pub(super) respond: OnceLock<Arc<dyn Respond>>,
     /// The account of each link.
@@ -100,7 +104,7 @@ pub(super) struct EdgeState {
     was_up: AtomicBool,
     /// The home's clock less this one's (ms), and whether that is more than it should be.
     ahead: AtomicI64,
-    is_apart: AtomicBool,
+    apart: Incident,
 }
 
 impl EdgeState {
@@ -124,7 +128,7 @@ impl EdgeState {
             members: OwnMembers::default(),
             peers,
             tokens,
-            strangers: RefusalSpell::default(),
+            strangers: Incident::calm(STRANGERS_CALM),
             metrics,
             respond: OnceLock::new(),
             ledgers: (0..links).map(|_| LinkLedger::new(now)).collect(),
@@ -138,7 +142,7 @@ impl EdgeState {
             memory,
             was_up: AtomicBool::new(false),
             ahead: AtomicI64::new(0),
-            is_apart: AtomicBool::new(false),
+            apart: Incident::calm(CLOCKS_CALM),
         }
     }
 
@@ -151,30 +155,36 @@ impl EdgeState {
         own_now().saturating_add_signed(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Notes something in a link's account.
-    pub(super) fn note(&self, index: usize, note: impl FnOnce(&LinkLedger)) {
-        if let Some(ledger) = self.ledgers.get(index) {
-            note(ledger);
-        }
+    /// Notes something in a link's account. Returns what that says.
+    pub(super) fn note<T>(&self, index: usize, note: impl FnOnce(&LinkLedger) -> T) -> Option<T> {
+        self.ledgers.get(index).map(note)
     }
 
     /// A sign of life was answered over a link.
     pub(super) fn heard(&self, index: usize, sent: UnixMillis, time: UnixMillis) {
         let now = own_now();
-        self.note(index, |ledger| ledger.answered(now.saturating_sub(sent)));
-        let middle = sent + now.saturating_sub(sent) / 2;
+        let (round_trip, moment) = (now.saturating_sub(sent), std::time::Instant::now());
+        let over = self.note(index, |ledger| ledger.answered(round_trip, moment)).flatten();
+        if let (Some(over), Some(url)) = (over, self.settings.urls.get(index)) {
+            let (seconds, failures) = (over.seconds(), over.failures);
+            tracing::info!(url, seconds, failures, "the link to the home stands again");
+        }
+        let middle = sent + round_trip / 2;
         let ahead = i64::try_from(time).unwrap_or(i64::MAX).saturating_sub(i64::try_from(middle).unwrap_or(0));
         self.ahead.store(ahead, Ordering::Relaxed);
         self.metrics.show_clock(ahead);
-        let is_apart = ahead.unsigned_abs() > CLOCKS_APART;
-        if self.is_apart.swap(is_apart, Ordering::Relaxed) != is_apart && is_apart {
+        if ahead.unsigned_abs() <= CLOCKS_APART {
+            if let Some(over) = self.apart.succeeds(moment) {
+                tracing::info!(seconds = over.seconds(), "the clocks of the home and of this pod agree again");
+            }
+        } else if self.apart.fails(moment) {
             let seconds = ahead / 1_000;
             tracing::warn!(
                 seconds,
                 "the clocks of the home and of this pod are apart: tokens end by this pod's, events age by the home's"
             );
         }
-        self.metrics.show_round_trip(std::time::Duration::from_millis(now.saturating_sub(sent)));
+        self.metrics.show_round_trip(Duration::from_millis(round_trip));
     }
 
     /// The edge's condition.
@@ -204,7 +214,9 @@ impl EdgeState {
     /// A link stands.
     pub(super) fn link_up(&self, index: usize, link: &Arc<HomeLink>) {
         self.was_up.store(true, Ordering::Relaxed);
-        self.note(index, |ledger| ledger.stands(&link.pod, std::time::Instant::now()));
+        if self.note(index, |ledger| ledger.stands(&link.pod, std::time::Instant::now())) == Some(true) {
+            tracing::info!(home = link.pod, index, "the link to the home stands");
+        }
         self.rooms.link_up(index, link);
         self.choose_lead();
         self.stands.notify_waiters();

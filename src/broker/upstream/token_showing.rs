@@ -2,7 +2,7 @@
 //!
 //! Owns nothing: tokens are kept by [`UserTokens`](super::user_tokens), and what a link has shown by [`ShownUsers`](super::shown_users).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use super::{
     link::HomeLink,
@@ -20,7 +20,7 @@ impl EdgeState {
             return;
         }
         self.metrics.users_refused.increment(count);
-        if self.strangers.note(count, own_now()) {
+        if self.strangers.fails_times(count, Instant::now()) {
             tracing::warn!(
                 "the home of this edge refuses what is done in users' names, since it was shown no token of theirs that it finds good: \
                  does it verify tokens with the same keys (`tokens`, `relay.verify_users` there)?"
@@ -38,8 +38,9 @@ impl EdgeState {
         }
         let (bytes, dropped) = self.tokens.usage();
         self.metrics.show_tokens(bytes, dropped);
-        if let Some(refused) = self.strangers.over(now) {
-            tracing::info!(refused, "the home of this edge refuses nothing in users' names any more");
+        if let Some(over) = self.strangers.succeeds(Instant::now()) {
+            let (seconds, refused) = (over.seconds(), over.failures);
+            tracing::info!(seconds, refused, "the home of this edge refuses nothing in users' names any more");
         }
     }
 

@@ -5,12 +5,17 @@
 //! kept under the token: the user and the groups; whatever else a document belongs to, the application's own endpoint says
 //! (`hocuspocus.hook`). Never logs a question. Always holds: what cannot be said is no 200.
 
-use std::{pin::Pin, time::SystemTime};
+use std::{
+    fmt,
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use roomcast_incident::Incident;
 use serde_json::value::RawValue;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -27,11 +32,14 @@ use crate::{
     },
 };
 
+/// The hook decides again once nothing has failed for so long.
+const CALM: Duration = Duration::from_secs(10);
+
 /// The largest question.
 const MAX_QUESTION: usize = 16 * 1024;
 
 /// How long a question may take to come.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The most questions that the hook is asked at once; beyond it the answer is 503.
 const ASKING: usize = 128;
@@ -49,6 +57,8 @@ pub struct Documents {
     hook: Option<(http::Uri, Client)>,
     limits: Limits,
     asking: Semaphore,
+    /// Whether the hook fails.
+    failing: Incident,
     answers: DocumentAnswers,
 }
 
@@ -136,7 +146,7 @@ impl Documents {
             None => None,
         };
         let limits = Limits { timeout: settings.timeout, max_bytes: MAX_ANSWER };
-        Ok(Some(Self { path, hook, limits, asking: Semaphore::new(ASKING), answers }))
+        Ok(Some(Self { path, hook, limits, asking: Semaphore::new(ASKING), failing: Incident::calm(CALM), answers }))
     }
 
     async fn answer_question(&self, services: &Services, request: Request<Incoming>) -> Response<Full<Bytes>> {
@@ -199,19 +209,30 @@ impl Documents {
         let Ok(_asking) = self.asking.try_acquire() else { return StatusCode::SERVICE_UNAVAILABLE };
         let request = Request::post(uri).header(header::CONTENT_TYPE, "application/json").body(question);
         let Ok(request) = request else { return StatusCode::SERVICE_UNAVAILABLE };
-        let began = SystemTime::now();
-        match client.fetch(request, &self.limits).await.map(|answer| answer.status()) {
-            Ok(StatusCode::OK | StatusCode::NO_CONTENT) => StatusCode::OK,
-            Ok(status @ (StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)) => status,
-            Ok(status) => {
-                tracing::debug!(%status, "`hocuspocus.hook` gave no answer that says anything");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Err(error) => {
-                tracing::debug!(%error, took = ?began.elapsed().unwrap_or_default(), "`hocuspocus.hook` did not answer");
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+        let answer = client.fetch(request, &self.limits).await.map(|answer| answer.status());
+        let why: &dyn fmt::Display = match &answer {
+            Ok(status) => match *status {
+                StatusCode::OK | StatusCode::NO_CONTENT => return self.decided(StatusCode::OK),
+                StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    return self.decided(*status);
+                }
+                _ => status,
+            },
+            Err(error) => error,
+        };
+        if self.failing.fails(Instant::now()) {
+            tracing::warn!(%why, "hocuspocus.hook does not decide: its questions are answered with 503");
         }
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    /// The hook decided.
+    fn decided(&self, status: StatusCode) -> StatusCode {
+        if let Some(over) = self.failing.succeeds(Instant::now()) {
+            let (seconds, failures) = (over.seconds(), over.failures);
+            tracing::info!(seconds, failures, "hocuspocus.hook decides again");
+        }
+        status
     }
 }
 

@@ -4,15 +4,22 @@
 //! Never looks into a token or an answer. Always holds: without a hook nothing here waits but for a key; a client that the
 //! backend could not decide about is not let in, and is told that it may try again.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use crate::{
     auth::{Claims, Grant, RoomRight, TokenError},
     hooks::{ClientRequest, ConnectAnswer, ConnectQuestion, Denial, HookError, Verdict},
     hub::worker::services::Services,
+    metrics::RareWarning,
     model::{ErrorCode, Token},
     session::ConnectionId,
 };
+
+/// A client may bring such answers about, as often as it likes.
+static OTHER_USER: RareWarning = RareWarning::new();
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -142,7 +149,9 @@ impl Services {
         match (&claims.user, &answer.user) {
             (Some(verified), Some(named)) if verified != named => {
                 let why = "`user` is another one than the verified token names";
-                tracing::warn!(hook = "connect", "the backend's answer is none: {why}");
+                if let Some(count) = OTHER_USER.due(Instant::now()) {
+                    tracing::warn!(hook = "connect", count, "the backend's answer is none: {why}");
+                }
                 return Err(HookError::BadAnswer(why.into()));
             }
             (None, Some(named)) => {

@@ -6,6 +6,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{Arc, Weak},
+    time::Instant,
 };
 
 use crate::{
@@ -15,7 +16,11 @@ use crate::{
         users::erase::UserErasure,
         worker::{fleet_lists::FleetLists, services::Services},
     },
+    metrics::RareWarning,
 };
+
+/// Other pods may ask as often as they like.
+static UNANSWERED: RareWarning = RareWarning::new();
 
 /// Answers other pods for as long as the pod lives.
 pub struct Spokesman(Weak<Services>);
@@ -56,7 +61,12 @@ impl Respond for Spokesman {
                 }
                 FleetQuestion::Stats => services.stats().await.map(|stats| FleetAnswer::Stats(Box::new(stats))),
             };
-            said.inspect_err(|error| tracing::warn!(%error, "another pod's question was not answered")).ok()
+            said.inspect_err(|error| {
+                if let Some(count) = UNANSWERED.due(Instant::now()) {
+                    tracing::warn!(%error, count, "questions of other pods were not answered");
+                }
+            })
+            .ok()
         })
     }
 }

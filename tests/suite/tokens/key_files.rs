@@ -7,6 +7,7 @@ use roomcast::testing::{
     config::TokenSettings,
 };
 use serde_json::{Value, json};
+use tempfile::NamedTempFile;
 
 use super::support::{Pair, SECRET, encode, file, pem, rsa, secret, settings, verdict, verify, with_secret};
 
@@ -201,13 +202,24 @@ async fn a_reload_takes_all_or_nothing_and_then_waits_for_the_file() {
     let authority = Arc::new(Authority::new(&pem_file(first.path())).unwrap());
     tokio::spawn(Arc::clone(&authority).run());
 
-    let next = TokenSettings { issuer: Some("new".to_owned()), ..pem_file(second.path()) };
+    let (log, next) =
+        (NamedTempFile::new().unwrap(), TokenSettings { issuer: Some("new".to_owned()), ..pem_file(second.path()) });
+    let writer = Arc::new(log.reopen().unwrap());
+    let _logs = tracing::subscriber::set_default(tracing_subscriber::fmt().with_writer(writer).finish());
+    let said = |text: &str| std::fs::read_to_string(log.path()).unwrap().matches(text).count();
+    authority.reload(&next).unwrap_err();
     let error = authority.reload(&next).unwrap_err().to_string();
     assert!(error.contains(&second.path().display().to_string()), "{error}");
     assert!(verify(&authority, &old.token(None)).await.is_ok(), "the old key and the old rules");
 
+    assert_eq!(said("the keys of tokens are unusable"), 2, "each reload that is asked for has its answer");
+    std::fs::write(second.path(), "no key either").unwrap();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(said("the keys of tokens are unusable"), 2, "for the same reason");
+
     std::fs::write(second.path(), &new.public_pem).unwrap();
     tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!((said("the keys of tokens are usable again"), said("were read again")), (1, 0));
     assert_eq!(verify(&authority, &old.token(None)).await, Err(TokenError::Signature));
     let new_rules = TokenError::Claim { claim: "iss".into(), why: "is missing" };
     assert_eq!(verify(&authority, &new.token(None)).await, Err(new_rules));

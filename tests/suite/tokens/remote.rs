@@ -117,6 +117,38 @@ async fn a_key_that_was_published_after_the_last_fetch_is_not_refused_for_good()
     assert_eq!(server.asked(), 2);
 }
 
+/// Also where the configuration is read again meanwhile, which begins to fetch anew.
+#[tokio::test]
+async fn an_outage_is_a_line_of_the_log_when_it_begins_and_one_when_it_is_over() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = Arc::new(file.reopen().unwrap());
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(log).finish();
+    let _logs = tracing::subscriber::set_default(subscriber);
+    let said = |text: &str| std::fs::read_to_string(file.path()).unwrap().matches(text).count();
+
+    let server = Server::start(Answer::keys(&[named(&Pair::p256(), "1")])).await;
+    let settings = TokenSettings { jwks_refresh: Duration::from_millis(50), ..server.settings() };
+    let authority = run(&settings);
+    soon("the first fetch", async || authority.is_ready()).await;
+    let good = server.asked();
+    soon("more of them", async || server.asked() > good + 2).await;
+    assert_eq!((said("keys of tokens were fetched"), said("could not be fetched")), (1, 0));
+
+    let keys = Answer::keys(&[named(&Pair::p256(), "2")]);
+    server.answer(Answer::With(500, Bytes::new()));
+    for _ in 0..2 {
+        let asked = server.asked();
+        soon("failures", async || server.asked() > asked + 2).await;
+        authority.reload(&settings).unwrap();
+    }
+    server.answer(keys);
+    soon("the end", async || said("keys of tokens were fetched again") > 0).await;
+    let good = server.asked();
+    soon("more of them", async || server.asked() > good + 2).await;
+    assert_eq!((said("could not be fetched"), said("were fetched again"), said("were fetched")), (1, 1, 2));
+    assert!(said("the server answers 500") == 1 && said("failures=") == 1);
+}
+
 #[tokio::test]
 async fn an_outage_at_the_start_is_told_from_a_bad_token_and_ends() {
     let pair = Pair::p256();
