@@ -5,7 +5,9 @@
 
 /// Events in PostgreSQL.
 pub mod archive {
-    pub use crate::archive::{Archive, ArchiveThread, ArchivedBroker, MigrationError, Migrator, PageQuery};
+    pub use crate::archive::{
+        Archive, ArchiveThread, ArchivedBroker, ArchivedErasure, MigrationError, Migrator, PageQuery,
+    };
 }
 
 /// Tokens: what one grants, and the keys that sign one.

@@ -142,8 +142,10 @@ impl WrittenEvents<'_> {
                 self.going.pop();
                 continue;
             }
+            // Looked up before they go: where the log does not say what it has, they are found again when this is repeated, and told of.
+            let told = self.archive.to_be_told(*mode == EraseMode::Content, &rows).await?;
             self.forget(*mode, &rows).await?;
-            return self.archive.to_be_told(*mode == EraseMode::Content, &rows).await.map(Some);
+            return Ok(Some(told));
         }
     }
 
@@ -179,7 +181,7 @@ impl Archive {
         without_ids(&said.unwrap_or_else(|| Payload::Binary(bytes::Bytes::new())))
     }
 
-    /// Of rows that have gone what the members of their rooms know: the events of the log that there is now.
+    /// Of rows that go what the members of their rooms know: the events of the log that there is now.
     async fn to_be_told(&self, content: bool, rows: &[Row]) -> Result<Vec<ErasedEvents>, ArchiveError> {
         let mut gone: BTreeMap<&str, BTreeMap<&str, Vec<Offset>>> = BTreeMap::new();
         for row in rows.iter().filter(|row| !row.get::<_, bool>(4)) {

@@ -112,7 +112,8 @@ impl SentSignals {
         let may_be_elsewhere = elsewhere_ms.is_some() && !self.is_above_rate;
         if let Some(known) = self.find(room, topic) {
             let is_shown = known.until_ms > now_ms;
-            if !is_shown && !(may_be_elsewhere && known.next_stop_ms <= now_ms) {
+            let may_stop = may_be_elsewhere && known.next_stop_ms <= now_ms;
+            if !(is_shown || may_stop) {
                 return SignalVerdict::Drop;
             }
             (known.until_ms, known.next_stop_ms) = (0, next_stop_ms);

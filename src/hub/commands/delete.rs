@@ -64,9 +64,12 @@ pub(crate) fn delete(core: &mut Core, key: ConnectionKey, id: Option<CommandId>,
     });
 }
 
-/// What is said of a failure behind the deletion itself.
+/// What is said of a failure behind the deletion itself. To an edge its home may say that it knows no good token of the author, too.
 fn half_done(error: BrokerError) -> BrokerError {
-    if let BrokerError::Unavailable(_) = error { BrokerError::Unknown } else { error }
+    match error {
+        BrokerError::Unavailable(_) | BrokerError::NoToken(_) => BrokerError::Unknown,
+        other => other,
+    }
 }
 
 /// What deletes events.
@@ -185,5 +188,20 @@ impl EventDeletion<'_> {
         let retained = self.0.broker.retained(room).await?;
         let value = retained.events.into_iter().find(|event| event.offset == offset);
         Ok(value.filter(|_| retained.epoch == *epoch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_behind_a_deletion_does_not_say_that_nothing_was_done() {
+        for error in
+            [BrokerError::Unavailable("full".to_owned()), BrokerError::NoToken("ann".into()), BrokerError::Unknown]
+        {
+            assert_eq!(half_done(error), BrokerError::Unknown);
+        }
+        assert_eq!(half_done(BrokerError::Conflict), BrokerError::Conflict, "it was told of already");
     }
 }

@@ -1,6 +1,13 @@
 //! What is erased, and what is too old.
 
-use std::time::Duration;
+use std::{
+    future::ready as at_once,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -9,13 +16,18 @@ use crate::{
     archive::{
         database::{Database, archived},
         messages, publish,
+        side::{KNOWN, NEVER, Side, Stop, chat, policies, settings},
     },
-    harness::{pod, rule},
+    harness::{pod, publication, rule},
     users::{call, connect, known, ready},
 };
 use roomcast::testing::{
+    archive::ArchivedErasure,
+    broker::{
+        AckBounds, Acks, Answer, Broker, BrokerError, EachOf, Erasure, HistoryQuery, KeptAck, Standing, UntoldAck,
+    },
     config::PersonalRoom,
-    model::{Access, ArchiveMode, EraseMode},
+    model::{Access, Ack, ArchiveMode, Epoch, EraseMode, Payload, Position, Publication, Room},
     pod::Pod,
 };
 
@@ -75,6 +87,62 @@ async fn of_a_user_that_is_erased_the_archive_has_nothing() {
     assert_eq!(page["missing"], json!([]));
     assert_eq!(delete(&pod, "/api/users/ann-e").await.0, 200, "again is no error");
     drop((ann, bob));
+    block_in_place(|| pod.stop());
+}
+
+/// What says where logs stand, and sometimes does not.
+struct Standings {
+    inner: Arc<dyn Acks>,
+    is_away: AtomicBool,
+}
+
+impl Acks for Standings {
+    fn standings<'a>(&'a self, rooms: &'a [(Room, Vec<Epoch>)]) -> EachOf<'a, Standing> {
+        if self.is_away.load(Relaxed) {
+            let refused = |_| Err(BrokerError::Unavailable("away".to_owned()));
+            return Box::pin(at_once(rooms.iter().map(refused).collect()));
+        }
+        self.inner.standings(rooms)
+    }
+
+    fn keep<'a>(&'a self, acks: &'a [Ack], bounds: AckBounds) -> EachOf<'a, KeptAck> {
+        self.inner.keep(acks, bounds)
+    }
+
+    fn take_untold(&self, older: Duration, most: usize) -> Answer<'_, Vec<UntoldAck>> {
+        self.inner.take_untold(older, most)
+    }
+
+    fn kept<'a>(&'a self, user: &'a str, bounds: AckBounds) -> Answer<'a, Vec<(Room, Vec<Position>)>> {
+        self.inner.kept(user, bounds)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_only_the_archive_has_goes_once_members_can_be_told() {
+    let database = Database::made().await;
+    let pod = pod(|_| {});
+    let acks = Arc::new(Standings { inner: Arc::clone(&pod.services().acks.store), is_away: AtomicBool::new(false) });
+    let side = Side::start_with(&settings(&database, NEVER), &pod, Stop::Never, KNOWN, Arc::clone(&acks) as _);
+    for said in ["1", "2"] {
+        let said = Publication { user: Some("ann".into()), ..publication("said", said) };
+        side.broker.publish(&chat(), said).await.unwrap();
+    }
+    let (inner, broker) = (Arc::clone(&pod.services().erasure), Arc::clone(&side.broker) as _);
+    let content = policies(|policy| policy.erase = EraseMode::Content);
+    let erasure = ArchivedErasure::new(inner, broker, Arc::clone(&side.archive), content);
+    let written = "SELECT count(*) FROM roomcast_messages WHERE author = 'ann'";
+    acks.is_away.store(true, Relaxed);
+    assert_eq!(erasure.forget_beyond("ann").await, Err(BrokerError::Unknown));
+    assert_eq!(database.sql(written), "2", "found again when it is repeated");
+    acks.is_away.store(false, Relaxed);
+    erasure.forget_beyond("ann").await.unwrap();
+    assert_eq!(database.sql(written), "0");
+    let query = HistoryQuery { since: None, until: None, max_events: 1, max_bytes: 1_000 };
+    let told = side.broker.history(&chat(), query).await.unwrap();
+    let Payload::Json(data) = &told.events[0].payload else { panic!("{told:?}") };
+    assert_eq!(data.get(), r#"{"offsets":[1,2],"content":true}"#);
+    drop(side);
     block_in_place(|| pod.stop());
 }
 

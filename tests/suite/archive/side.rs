@@ -15,7 +15,7 @@ use tokio::{
 use crate::{archive::database::Database, harness::rule};
 use roomcast::testing::{
     archive::{Archive, ArchiveThread, ArchivedBroker, PageQuery},
-    broker::{Answer, Broker, BrokerError, History, HistoryQuery, KeysBesideLog},
+    broker::{Acks, Answer, Broker, BrokerError, History, HistoryQuery, KeysBesideLog},
     config::{ArchiveSettings, Policies},
     metrics::ArchiveMetrics,
     model::{ArchiveMode, Notice, Policy, Position, Publication, Retained, Room, Signal},
@@ -110,6 +110,17 @@ pub struct Side {
 
 impl Side {
     pub fn start(settings: &ArchiveSettings, pod: &Pod, stop: Stop, known_for: Duration) -> Self {
+        Self::start_with(settings, pod, stop, known_for, Arc::clone(&pod.services().acks.store))
+    }
+
+    /// `acks`: what says where logs stand.
+    pub fn start_with(
+        settings: &ArchiveSettings,
+        pod: &Pod,
+        stop: Stop,
+        known_for: Duration,
+        acks: Arc<dyn Acks>,
+    ) -> Self {
         let services = pod.services();
         let (reach, reached) = oneshot::channel();
         let go_on = Arc::new(Notify::new());
@@ -122,7 +133,7 @@ impl Side {
         let made = ArchiveThread::make(
             settings,
             known_for,
-            (Arc::clone(&inner), Arc::clone(&services.acks.store), Arc::new(KeysBesideLog)),
+            (Arc::clone(&inner), acks, Arc::new(KeysBesideLog)),
             ArchiveMetrics::default,
         );
         let (archive, thread) = made.unwrap().unwrap();
@@ -133,11 +144,7 @@ impl Side {
                 Instant::now() + Duration::from_secs(2)
             });
         });
-        let archived = rule("*", |policy| policy.archive = ArchiveMode::Postgres);
-        let matchers = archived.patterns.iter().map(|pattern| pattern.matcher().clone()).collect();
-        let policies = Policies::new(vec![(matchers, archived.policy)], Policy::default());
-        let policies = Arc::new(ArcSwap::from_pointee(policies));
-        let broker = Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), policies));
+        let broker = Arc::new(ArchivedBroker::new(inner, Arc::clone(&archive), policies(|_| {})));
         Self { archive, broker, reached, go_on, end: Some(end), thread: Some(thread) }
     }
 
@@ -183,6 +190,16 @@ impl Drop for Side {
             block_in_place(|| thread.join().unwrap());
         }
     }
+}
+
+/// All rooms are archived, and so.
+pub fn policies(change: impl FnOnce(&mut Policy)) -> Arc<ArcSwap<Policies>> {
+    let archived = rule("*", |policy| {
+        policy.archive = ArchiveMode::Postgres;
+        change(policy);
+    });
+    let matchers = archived.patterns.iter().map(|pattern| pattern.matcher().clone()).collect();
+    Arc::new(ArcSwap::from_pointee(Policies::new(vec![(matchers, archived.policy)], Policy::default())))
 }
 
 pub fn chat() -> Room {
