@@ -19,8 +19,8 @@ export function onAbort(signal: Signal | undefined, then: (error: RoomcastError)
 
 /** A promise that a signal may call off. `begin` answers what is done when it is settled, or was called off. */
 export function abortable<Value>(
-  signal: Signal | undefined,
   begin: (resolve: (value: Value) => void, reject: (error: unknown) => void) => () => void,
+  signal?: Signal,
 ): Promise<Value> {
   let over = () => {};
   const promise = new Promise<Value>((resolve, reject) => {

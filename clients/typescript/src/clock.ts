@@ -19,7 +19,7 @@ export const systemClock: Clock = {
   date: () => Date.now(),
   after(ms, then) {
     // Longer delays overflow in a browser, and would end at once.
-    const timer = platform.setTimeout(then, Math.min(ms, 2 ** 31 - 1));
+    const timer = platform.setTimeout(then, Math.min(ms, 2e9));
     return () => platform.clearTimeout(timer);
   },
   random: () => Math.random(),

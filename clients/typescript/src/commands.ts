@@ -176,7 +176,7 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
   });
 
   const request = (command: Command, { offline, signal }: RequestOptions = {}) =>
-    abortable<Message>(signal, (resolve, reject) => {
+    abortable<Message>((resolve, reject) => {
       // What it says now, whatever becomes of its data while it waits.
       const said = JSON.parse(JSON.stringify(command)) as Command;
       const entry: Entry = { command: said, waits: offline !== 'fail', order: ++count, resolve, reject };
@@ -194,7 +194,7 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
         entry.isOver = true;
         waiting = waiting.filter((other) => other !== entry);
       };
-    });
+    }, signal);
   return {
     get waiting() {
       return waiting.length;
@@ -215,7 +215,7 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
 }
 
 const isPublish = ({ command }: Entry) => command.type === 'publish';
-const lost = () => new RoomcastError('lost', 'no connection carries it');
+const lost = () => new RoomcastError('lost', 'no connection');
 /** Of a publish that was sent nobody can say whether it is there. */
 const fail = (entry: Entry, error = lost()) =>
   entry.reject(entry.sent && isPublish(entry) ? new RoomcastError('unknown', 'the answer was lost') : error);

@@ -87,22 +87,21 @@ export function connection(
   };
 
   /** A newer token counts from now on: the answer may never come, and the next connection would present one that has ended. */
-  const present = (type: 'connect' | 'refresh', token: string) => {
+  const present = (token: string, opens?: () => void) => {
     const { token: before } = credentials;
     credentials.token = token;
-    ask({ type, token }, (answer) => {
+    ask({ type: opens ? 'connect' : 'refresh', token }, (answer) => {
       if (!answer) return;
-      const { code, message = '', expires_at } = answer;
-      const connects = type === 'connect';
+      const { code, message, expires_at } = answer;
       if (answer.type !== 'error') {
         renewals = 0;
         if (expires_at) renewAfter(renewIn(expires_at, clock.date()));
-        if (connects) open();
-      } else if (connects) end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message);
+        opens?.();
+      } else if (opens) end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message as string);
       // The old one stays in force until it ends.
       else {
         credentials.token = before;
-        renewalFailed(new RoomcastError(code as ErrorCode, message));
+        renewalFailed(new RoomcastError(code as ErrorCode, message as string));
       }
     });
   };
@@ -110,7 +109,7 @@ export function connection(
     stopRenewal?.();
     stopRenewal = clock.after(ms, () =>
       credentials.get().then(
-        (token) => over || (token !== undefined && present('refresh', token)),
+        (token) => over || (token && present(token)),
         (error) => over || renewalFailed(error),
       ),
     );
@@ -152,22 +151,21 @@ export function connection(
     start() {
       const { token } = credentials;
       watch();
-      if (token === undefined) open();
-      else {
-        present('connect', token);
+      if (token) {
+        present(token, open);
         // It is asked for a sign of life sooner than later on.
         unlessHeard(PONG_WITHIN, () => ping(PONG_WITHIN));
-      }
+      } else open();
       return {
         close: end,
         message(message, datagram) {
           if (over) return;
           heard = clock.now();
-          const { type, id, after_ms = 0 } = message;
+          const { type, id, after_ms } = message;
           isSilent &&= isDeaf;
           const answered = waiting.get(id);
           if (waiting.delete(id)) answered?.(message);
-          else if (type === 'reconnect') goesAt = heard + after_ms;
+          else if (type === 'reconnect') goesAt = heard + (after_ms as number);
           else if (type === 'refresh') renewAfter(clock.random() * SPREAD);
           else if (id === undefined) told(message, datagram);
         },

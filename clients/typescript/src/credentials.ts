@@ -17,7 +17,7 @@ export function renewIn(expiresAt: number, now: number): number {
 
 export interface Credentials {
   /** The token that is presented. */
-  token: string | undefined;
+  token?: string | undefined;
   /** Gets a token; two that ask at the same time get the same one. */
   get(): Promise<string | undefined>;
   /** From now on tokens come from there. */
@@ -29,11 +29,10 @@ export interface Credentials {
 export function credentials(source: TokenSource | undefined, clock: Clock): Credentials {
   let asking: Promise<string | undefined> | undefined;
   return {
-    token: undefined,
     refused: null,
     get() {
       if (asking) return asking;
-      const mine = abortable<string | undefined>(undefined, (resolve, reject) => {
+      const mine = abortable<string | undefined>((resolve, reject) => {
         (async () => (typeof source === 'function' ? source() : source))().then(resolve, reject);
         const stop = clock.after(TOKEN_WITHIN, () => reject(new Error('too slow')));
         return () => {

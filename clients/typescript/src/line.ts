@@ -67,8 +67,6 @@ export function line(
   let state: ClientState = { kind: 'idle' };
   let connection: Connection | undefined;
   let failures = 0;
-  /** Whether there is a pause that may be cut short. */
-  let mayHurry = false;
   /** Calls off what is under way: a race, a pause, a look for a better transport. */
   let stop: (() => void) | undefined;
   let stopWake: (() => void) | undefined;
@@ -81,7 +79,6 @@ export function line(
   };
   /** Lets go of the connection, and of what leads to one. */
   const drop = () => {
-    mayHurry = false;
     patience = BEGUN_BEFORE;
     given.clear();
     stop?.();
@@ -112,7 +109,6 @@ export function line(
     drop();
     if (way === 'never') return end(new RoomcastError('closed', reason || `closed: ${code}`, { closeCode: code }));
     const wait = pause(code, failures++, clock.random, hint);
-    mayHurry = way !== 'later';
     stop = clock.after(wait, dial);
     become({ kind: 'waiting', until: clock.date() + wait, code, reason });
   };
@@ -134,9 +130,9 @@ export function line(
     become(mine);
     credentials.get().then(
       (token) => {
-        if (state !== mine || connection) return;
+        if (state !== mine) return;
         if (token === credentials.refused) {
-          return end(new RoomcastError('unauthorized', 'no token is left', { closeCode: UNAUTHORIZED }));
+          return end(new RoomcastError('unauthorized', 'no token', { closeCode: UNAUTHORIZED }));
         }
         credentials.token = token;
         stop = race(choice.candidates(clock.date()), course(use, ended));
@@ -187,7 +183,6 @@ export function line(
       ways,
       course((won) => {
         if (connection?.isSpare(isDoubted)) return use(won);
-        won.link.close();
         failed();
         return undefined;
       }, failed),
@@ -212,7 +207,7 @@ export function line(
     };
     if (connection) connection.wake();
     else if (mine.kind === 'connecting') clock.after(mine.since + patience - clock.date(), hurry);
-    else if (mayHurry) hurry();
+    else if (mine.kind === 'waiting' && advice(mine.code) !== 'later') hurry();
   };
 
   return {
@@ -225,6 +220,6 @@ export function line(
     wake,
     end,
     ask: (command, answered) => connection?.ask(command, answered) ?? false,
-    later: (failures, then) => void clock.after(pause(LOST, failures + 2, clock.random), then),
+    later: (failures, then) => clock.after(pause(LOST, failures + 2, clock.random), then),
   };
 }

@@ -40,7 +40,7 @@ export function listeners<News>(report: Report): Listeners<News> {
     add(kind, listener) {
       const entry = { kind, listener };
       all.add(entry);
-      return () => void all.delete(entry);
+      return () => all.delete(entry);
     },
     tell(wanted, value) {
       let isTold = false;

@@ -42,7 +42,7 @@ export interface Course {
   readonly token: string | undefined;
   /** Told of each attempt that ended. */
   note(attempt: Attempt): void;
-  /** What it answers is told of the link's events from now on. */
+  /** What it answers is told of the link's events from now on; without an answer the link is let go. */
   won(winner: Won): LinkEvents | undefined;
   /** Told why none has won: what the attempt said that knew most. */
   failed: LinkEvents['close'];
@@ -68,14 +68,14 @@ export function race(waiting: Candidate[], course: Course): () => void {
     stopTimer?.();
     if (over) return;
     const [first] = waiting;
-    const wait = first && running.size > 0 ? first.after - (clock.now() - begun) : 0;
+    const wait = first && running.size ? first.after - (clock.now() - begun) : 0;
     if (wait > 0) {
       stopTimer = clock.after(wait, next);
     } else if (first) {
       waiting.shift();
       attempt(first);
       next();
-    } else if (running.size === 0) {
+    } else if (!running.size) {
       over = true;
       course.failed(...failure);
     }
@@ -101,7 +101,9 @@ export function race(waiting: Candidate[], course: Course): () => void {
         running.delete(letGo);
         stop();
         note();
-        on = course.won({ candidate, link, welcome }) ?? on;
+        const taker = course.won({ candidate, link, welcome });
+        if (taker) on = taker;
+        else link.close();
       },
       close(code, reason, hint) {
         if (!running.has(letGo)) return;

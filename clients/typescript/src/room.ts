@@ -108,7 +108,7 @@ export class Room {
   forgive(): void {
     if (!this.error) return;
     this.error = undefined;
-    this.#become('away');
+    this.away();
   }
 
   /** Joins, unless it has; begins with followers that have just come. `hasValues`: the values that the room keeps are on their way. */
@@ -150,8 +150,9 @@ export class Room {
     this.error = undefined;
     this.#move(message);
     // Or nothing came between leaving and joining again.
-    const isThere = before?.epoch === message.epoch && before?.offset === message.offset;
-    const whole = before && (message.recovered || (this.#anew && isThere));
+    const whole =
+      before &&
+      (message.recovered || (this.#anew && before.epoch === message.epoch && before.offset === message.offset));
     this.#become('joined');
     for (const follower of [...this.followers]) {
       follower.fresh = !whole || !follower.started;

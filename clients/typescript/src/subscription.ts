@@ -186,15 +186,12 @@ export function follow<Topics>(
       return room.error ?? (state.kind === 'closed' ? (state.error ?? error('closed', 'closed')) : undefined);
     },
     onEvent: (listener) => add('event', listener as Listener<RoomEvent>),
-    on: (topic, listener) =>
-      add('event', (event) => {
-        if (event.topic === topic) (listener as Listener<RoomEvent>)(event);
-      }),
+    on: (topic, listener) => add('event', (event) => event.topic === topic && (listener as Listener<RoomEvent>)(event)),
     onChange: (listener) => add('change', listener),
     onError: (listener) => add('error', listener),
     onMessage: (listener) => add('message', listener),
     joined: (signal) =>
-      abortable(signal, (resolve, reject) => {
+      abortable((resolve, reject) => {
         const look = () => {
           if (ended) reject(error('aborted', 'ended'));
           else if (self.error) reject(self.error);
@@ -202,7 +199,7 @@ export function follow<Topics>(
         };
         look();
         return add('change', look);
-      }),
+      }, signal),
     unsubscribe,
     async *[Symbol.asyncIterator]() {
       interface News {
