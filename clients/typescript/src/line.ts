@@ -77,14 +77,16 @@ export function line(
     state = next;
     news.tell('state', next);
   };
-  /** Lets go of the connection, and of what leads to one. */
+  /** Lets go of the connection, and of what leads to one. False: one that was told of it has done something else meanwhile. */
   const drop = () => {
+    const before = state;
     patience = BEGUN_BEFORE;
     given.clear();
     stop?.();
     connection?.close();
     connection = undefined;
     for (const room of rooms.values()) room.away();
+    return state === before;
   };
   const end = (error?: RoomcastError) => {
     drop();
@@ -106,7 +108,7 @@ export function line(
     if (state.kind === 'open') failures = Math.min(failures, clock.date() - state.since < GOOD_AFTER ? SHORT_LIVED : 0);
     // Of a connection that was open it may have been an older one that ended.
     else if (way === 'token') credentials.refused = credentials.token;
-    drop();
+    if (!drop()) return;
     if (way === 'never') return end(new RoomcastError('closed', reason || `closed: ${code}`, { closeCode: code }));
     const wait = pause(code, failures++, clock.random, hint);
     stop = clock.after(wait, dial);
@@ -124,7 +126,7 @@ export function line(
     failed,
   });
   const dial = () => {
-    drop();
+    if (!drop()) return;
     stopWake ??= onWake(wake);
     const mine: ClientState = { kind: 'connecting', since: clock.date() };
     become(mine);
@@ -141,7 +143,7 @@ export function line(
     );
   };
   const use = (won: Won) => {
-    drop();
+    if (!drop()) return;
     const { candidate, welcome } = won;
     const open = () => {
       choice.remember(candidate, clock.date());

@@ -1,4 +1,5 @@
-// What is told when a client ends for good.
+// What ends a client for good, and what does not: an application that closes it while it is told of something, a backend that denies it, a
+// token that is not there.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -23,6 +24,45 @@ function world(options = {}, of = {}) {
   });
   return { clock, pod, client, reported };
 }
+
+test('a client that is closed by a listener is closed, whatever it was told of', async () => {
+  for (const code of [1006, 1012, 4002, 4003]) {
+    const { clock, pod, client } = world();
+    const subscription = client.subscribe('r');
+    await subscription.joined();
+    subscription.onChange((state) => state === 'away' && client.close());
+    pod.cut(code);
+    await clock.advance(120_000);
+    assert.deepEqual([client.state.kind, client.attempts.length, pod.connections], ['closed', 1, 0], `${code}`);
+    assert.deepEqual([client.state.error, client.rooms], [undefined, []], `${code}`);
+  }
+  // While it moves over, and while it presents another token.
+  for (const move of [(client) => client.authenticate('other'), (client) => client.wake()]) {
+    const { clock, pod, client } = world();
+    const subscription = client.subscribe('r');
+    await subscription.joined();
+    subscription.onChange((state) => state === 'away' && client.close());
+    pod.tamper = (message) => (message.type === 'pong' ? undefined : message);
+    move(client);
+    await clock.advance(120_000);
+    assert.deepEqual([client.state.kind, pod.connections], ['closed', 0]);
+  }
+});
+
+test('one that presents another token while it is told of an end does so once', async () => {
+  const { clock, pod, client } = world({ token: 'one' });
+  const subscription = client.subscribe('r');
+  await subscription.joined();
+  const stop = subscription.onChange((state) => {
+    stop();
+    if (state === 'away') client.authenticate('two');
+  });
+  pod.cut(1006);
+  await clock.advance(60_000);
+  const presented = pod.commands.filter(({ type }) => type === 'connect').map(({ token }) => token);
+  assert.deepEqual([client.state.kind, pod.connections, presented], ['open', 1, ['one', 'two']]);
+  client.close();
+});
 
 test('a room that was refused is refused when the client ends, and not away', async () => {
   const { pod, client } = world({}, { allows: (room) => room === 'r' });
