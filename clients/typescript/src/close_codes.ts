@@ -10,6 +10,7 @@ export const LOST = 1006;
 export const RESTART = 1012;
 export const OVERLOADED = 1013;
 export const UNAUTHORIZED = 4001;
+export const DENIED = 4003;
 
 const NEVER = /^(100[023789]|40(03|11|29))$/;
 const SHORTEST = 250;

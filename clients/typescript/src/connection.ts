@@ -4,7 +4,7 @@
 // come; a token is replaced before it ends; silence is asked about before it is taken for the end, so that a page that slept does not
 // lose a good connection.
 
-import { advice, LOST, OVERLOADED, pause, UNAUTHORIZED } from './close_codes.js';
+import { advice, DENIED, LOST, OVERLOADED, pause, UNAUTHORIZED } from './close_codes.js';
 import type { Clock } from './clock.js';
 import { type Credentials, renewIn } from './credentials.js';
 import { type ErrorCode, RoomcastError } from './error.js';
@@ -13,6 +13,7 @@ import type { Report } from './listeners.js';
 import type { Command, Message } from './message.js';
 import { DOUBTED_AFTER, PONG_AFTER_WAKE, PONG_WITHIN, SPREAD } from './patience.js';
 import type { Won } from './race.js';
+import { PASSING } from './room.js';
 
 /** Takes the answer to a command; `undefined`: the connection ended first. */
 export type Answered = (answer: Message | undefined) => void;
@@ -97,7 +98,11 @@ export function connection(
         renewals = 0;
         if (expires_at) renewAfter(renewIn(expires_at, clock.date()));
         opens?.();
-      } else if (opens) end(code === 'unauthorized' ? UNAUTHORIZED : OVERLOADED, message as string);
+      } else if (opens)
+        end(
+          code === 'unauthorized' ? UNAUTHORIZED : PASSING.includes(code as string) ? OVERLOADED : DENIED,
+          message as string,
+        );
       // The old one stays in force until it ends.
       else {
         credentials.token = before;

@@ -77,3 +77,21 @@ test('a room that was refused is refused when the client ends, and not away', as
   assert.deepEqual(told.r.slice(-2), ['away', 'away']);
   assert.deepEqual(told.closed.slice(-2), ['refused', 'refused']);
 });
+
+test('a client that the backend denies is closed, and one that it could not ask about comes back', async () => {
+  for (const [code, kind, closeCode] of [
+    ['forbidden', 'closed', 4003],
+    ['limit_exceeded', 'closed', 4003],
+    ['unauthorized', 'closed', 4001],
+    ['unavailable', 'waiting'],
+    ['rate_limited', 'waiting'],
+  ]) {
+    const { clock, pod, client } = world({ token: 'good' });
+    pod.tamper = (message) => (message.type === 'done' ? { ...message, type: 'error', code, message: 'no' } : message);
+    client.connect();
+    await settled();
+    if (code === 'unauthorized') await clock.advance(1_000);
+    assert.deepEqual([client.state.kind, client.state.error?.closeCode], [kind, closeCode], code);
+    client.close();
+  }
+});
