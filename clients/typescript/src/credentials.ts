@@ -6,8 +6,8 @@ import { abortable } from './abort.js';
 import type { Clock } from './clock.js';
 import { BEFORE_END, SOONEST, TOKEN_WITHIN } from './patience.js';
 
-/** A token, or a function that gets a new one: from the application's backend, say. `undefined` is a client without one. */
-export type TokenSource = string | (() => string | undefined | Promise<string | undefined>);
+/** A token, or a function that gets a new one: from the application's backend, say. `undefined`, `null` and `''` are a client without one. */
+export type TokenSource = string | (() => string | null | undefined | Promise<string | null | undefined>);
 
 /** Milliseconds from now until a token that ends at `expiresAt` is replaced. One that has ended is good by the server's clock: this one is wrong. */
 export function renewIn(expiresAt: number, now: number): number {
@@ -33,7 +33,7 @@ export function credentials(source: TokenSource | undefined, clock: Clock): Cred
     get() {
       if (asking) return asking;
       const mine = abortable<string | undefined>((resolve, reject) => {
-        (async () => (typeof source === 'function' ? source() : source))().then(resolve, reject);
+        (async () => (await (typeof source === 'function' ? source() : source)) || undefined)().then(resolve, reject);
         const stop = clock.after(TOKEN_WITHIN, () => reject(new Error('too slow')));
         return () => {
           stop();

@@ -61,7 +61,7 @@ export function line(
   news: Listeners<ClientNews>,
   rooms: ReadonlyMap<string, Room>,
 ): Line {
-  const { clock, credentials } = around;
+  const { clock, credentials, report } = around;
   const attempts: Attempt[] = [];
   const given = new Set<string>();
   let state: ClientState = { kind: 'idle' };
@@ -139,7 +139,11 @@ export function line(
         credentials.token = token;
         stop = race(choice.candidates(clock.date()), course(use, ended));
       },
-      (error) => state === mine && ended(LOST, `no token: ${error}`),
+      (error) => {
+        if (state !== mine) return;
+        report(error);
+        ended(LOST, `no token: ${error}`);
+      },
     );
   };
   const use = (won: Won) => {

@@ -95,3 +95,32 @@ test('a client that the backend denies is closed, and one that it could not ask 
     client.close();
   }
 });
+
+test('of a function that has no token none is presented, and of a later one it is', async () => {
+  for (const none of [undefined, () => undefined, () => null, async () => '']) {
+    const { pod, client } = world({ token: none }, { accepts: (token) => (token ? { user: token } : undefined) });
+    const subscription = client.subscribe('r');
+    subscription.onError(() => {});
+    await settled();
+    assert.deepEqual([client.state.kind, subscription.error?.code], ['open', 'unauthorized']);
+    assert.ok(!pod.commands.some(({ type }) => type === 'connect'), 'no empty token is presented');
+    client.authenticate('ann');
+    await settled();
+    assert.deepEqual([client.state.kind, subscription.state], ['open', 'joined']);
+    client.close();
+  }
+});
+
+test('what a function threw instead of a token is told', async () => {
+  const failure = new Error('the backend is away');
+  let fails = true;
+  const token = () => (fails ? Promise.reject(failure) : 'good');
+  const { clock, client, reported } = world({ token });
+  const subscription = client.subscribe('r');
+  await settled();
+  assert.deepEqual([client.state.kind, reported], ['waiting', [failure]]);
+  fails = false;
+  await clock.advance(1_000);
+  assert.equal(subscription.state, 'joined');
+  client.close();
+});
