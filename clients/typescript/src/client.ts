@@ -108,12 +108,15 @@ export class Client<Rooms extends object = AnyRooms> {
     this.#line.wake();
   }
 
-  /** From now on it presents other tokens: after a login or a logout. It connects anew, and rooms that were refused are asked for again. */
+  /**
+   * From now on it presents other tokens: after a login or a logout. It connects anew, and rooms that were refused are asked for again. What
+   * waits to be sent is rejected: it was said by another user.
+   */
   authenticate(token: TokenSource | undefined): void {
     this.#credentials.replace(token);
     for (const room of this.#rooms.values()) room.forgive();
     const { state } = this;
-    if (state.kind === 'closed' ? state.error : state.kind !== 'idle') this.#line.dial();
+    if (state.kind === 'closed' ? state.error : state.kind !== 'idle') this.#line.dial(true);
   }
 
   /** Follows a room. All subscriptions of a room share one place in it; it is left when the last of them ends. */

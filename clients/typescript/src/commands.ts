@@ -2,9 +2,9 @@
 // connection.
 //
 // Bounded: what finds it full is refused with `queue_full`. Always holds: a publish is one event, because it is sent again with the key
-// that the server knows it by, byte for byte as it was, and only for as long as the server knows the key; then its outcome is `unknown`. All
-// other commands change nothing when they are carried out twice. What waited is sent in its order, a publish at a time, so that a rate limit
-// cannot turn two of them around.
+// that the server knows it by, byte for byte as it was, by the same user, and only for as long as the server knows the key; then its outcome
+// is `unknown`. All other commands change nothing when they are carried out twice. What waited is sent in its order, a publish at a time, so
+// that a rate limit cannot turn two of them around.
 
 import { abortable } from './abort.js';
 import type { Answered } from './connection.js';
@@ -170,7 +170,8 @@ function begin<Rooms extends object>(client: Client<Rooms>, most: number, repeat
     if (state.kind === 'open') return void Promise.resolve().then(drain);
     const error = state.kind === 'closed' ? closed(state.error) : undefined;
     for (const entry of waiting.splice(0)) {
-      if (!error && entry.waits) waiting.push(entry);
+      // From `idle` on it is another user's.
+      if (!error && state.kind !== 'idle' && entry.waits) waiting.push(entry);
       else fail(entry, error);
     }
   });

@@ -42,8 +42,8 @@ export interface Line extends RoomWire {
   readonly state: ClientState;
   /** The last attempts to connect, the oldest first. */
   readonly attempts: readonly Attempt[];
-  /** Connects anew. */
-  dial(): void;
+  /** Connects anew; `isAnother`: as another user, so that it is `idle` for a moment, and what was of the one before is let go. */
+  dial(isAnother?: boolean): void;
   wake(): void;
   /** Ends it: it does not come back by itself. Without an error, all subscriptions end too. */
   end(error?: RoomcastError): void;
@@ -73,9 +73,11 @@ export function line(
   /** What the attempt under way is given before a wake begins it anew. */
   let patience = BEGUN_BEFORE;
 
+  /** False: one that was told of it has done something else meanwhile. */
   const become = (next: ClientState) => {
     state = next;
     news.tell('state', next);
+    return state === next;
   };
   /** Lets go of the connection, and of what leads to one. False: one that was told of it has done something else meanwhile. */
   const drop = () => {
@@ -125,8 +127,8 @@ export function line(
     won,
     failed,
   });
-  const dial = () => {
-    if (!drop()) return;
+  const dial = (isAnother?: boolean) => {
+    if (!drop() || (isAnother && !become({ kind: 'idle' }))) return;
     stopWake ??= onWake(wake);
     const mine: ClientState = { kind: 'connecting', since: clock.date() };
     become(mine);

@@ -53,6 +53,10 @@ export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>)
   let pause = EVERY;
   let endPause: (() => void) | undefined;
 
+  const changed = () => {
+    snapshot = undefined;
+    tell('change', self);
+  };
   const put = <Value>(all: Map<string, Value>, key: string, value: Value) => {
     // The last one is the newest.
     all.delete(key);
@@ -108,11 +112,17 @@ export function receipts<Rooms extends object = AnyRooms>(client: Client<Rooms>)
       if (type !== 'receipts') return;
       take(read, receipts);
       take(got, delivered);
-      snapshot = undefined;
-      tell('change', self);
+      changed();
     }),
     // Rooms are joined first.
     client.onState(({ kind }) => {
+      // Who comes back after that may be another user.
+      if (kind === 'closed' || kind === 'idle') here.clear();
+      if (kind === 'idle') {
+        read.clear();
+        got.clear();
+        changed();
+      }
       if (kind !== 'open') return;
       due = new Set(here.keys());
       void Promise.resolve().then(flush);

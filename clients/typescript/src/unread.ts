@@ -51,8 +51,8 @@ export function unread<Rooms extends object = AnyRooms>(
 ): Unread<Rooms> {
   const known = new Map<string, ReadRoom>();
   const followed = new Map<string, Pick<Subscription, 'state' | 'position' | 'joined' | 'unsubscribe'>>();
-  /** How far the user has read here, so that it is said again after a reconnect. */
-  const read = new Map<string, Position>();
+  /** How far the user has read here, so that it is said again after a reconnect; another user's is another one. */
+  let read = new Map<string, Position>();
   /** The rooms in which this was not said yet. */
   let due = new Set<string>();
   /** The rooms of which the server does not count anything. */
@@ -178,6 +178,14 @@ export function unread<Rooms extends object = AnyRooms>(
     // Rooms are joined first.
     client.onState(({ kind }) => {
       if (kind === 'open') void Promise.resolve().then(begin);
+      // Who comes back after that may be another user.
+      if (kind === 'closed' || kind === 'idle') {
+        read = new Map();
+        due.clear();
+      }
+      if (kind !== 'idle') return;
+      for (const all of [known, uncounted, askedFor]) all.clear();
+      changed();
     }),
   ];
 
@@ -207,13 +215,14 @@ export function unread<Rooms extends object = AnyRooms>(
       }
     },
     read(room, position = followed.get(room)?.position) {
+      const mine = read;
       // It is known how far that is when the room is joined; where it never is, nothing of it was read.
       if (!position)
         return void followed
           .get(room)
           ?.joined()
           .then(
-            (at) => self.read(room, at),
+            (at) => read === mine && self.read(room, at),
             () => {},
           );
       const { epoch, offset } = position;

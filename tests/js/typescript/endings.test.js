@@ -49,6 +49,15 @@ test('a client that is closed by a listener is closed, whatever it was told of',
   }
 });
 
+test('a client that is closed while a login lets go of what was before is closed', async () => {
+  const { clock, pod, client } = world({ token: 'one' });
+  await client.subscribe('r').joined();
+  client.onState(({ kind }) => kind === 'idle' && client.close());
+  client.authenticate('two');
+  await clock.advance(60_000);
+  assert.deepEqual([client.state.kind, pod.connections, client.rooms], ['closed', 0, []]);
+});
+
 test('one that presents another token while it is told of an end does so once', async () => {
   const { clock, pod, client } = world({ token: 'one' });
   const subscription = client.subscribe('r');
