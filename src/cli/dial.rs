@@ -14,7 +14,15 @@ use tokio_tungstenite::{
     tungstenite::{self, client::IntoClientRequest},
 };
 
-use crate::{config::without_secrets, model::Token, protocol::SUBPROTOCOL, transport::trust::client_config};
+use crate::{
+    config::without_secrets,
+    model::Token,
+    protocol::SUBPROTOCOL,
+    transport::{
+        tls_words::{handshake_words, tls_error},
+        trust::client_config,
+    },
+};
 
 /// How long connecting may take.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -99,10 +107,9 @@ impl Endpoint {
                 let connected = tls.connect(name, tcp).await;
                 Box::pin(connected.map_err(|error| {
                     // A certificate that is not trusted now will not be in a second.
-                    let distrust = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-                    let distrust = matches!(distrust, Some(rustls::Error::InvalidCertificate(_)));
+                    let distrust = matches!(tls_error(&error), Some(rustls::Error::InvalidCertificate(_)));
                     let hint = if distrust { "; --ca FILE trusts another CA, --insecure any certificate" } else { "" };
-                    failed(format!("{error}{hint}"), !distrust)
+                    failed(format!("{}{hint}", handshake_words(&error)), !distrust)
                 })?)
             }
         };

@@ -15,7 +15,10 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 
-use super::trust::{TrustError, client_config};
+use super::{
+    tls_words::{tls_error, tls_words},
+    trust::{TrustError, client_config},
+};
 
 /// The largest head of a response.
 const MAX_HEAD: usize = 64 * 1024;
@@ -111,11 +114,15 @@ fn without_mark(body: Bytes) -> Bytes {
 
 /// The chain of causes in one line: hyper's own first line says only that something failed.
 fn failed(error: &(dyn Error + 'static)) -> FetchError {
-    let mut chain = error.to_string();
+    let is_unconnected = error.downcast_ref::<legacy::Error>().is_some_and(legacy::Error::is_connect);
+    let mut chain = if is_unconnected { "no connection".to_owned() } else { error.to_string() };
     let mut next = error.source();
     while let Some(cause) = next {
+        if let Some(error) = tls_error(cause) {
+            return FetchError::Failed(format!("{chain}: {}", tls_words(error)));
+        }
         let cause_text = cause.to_string();
-        if !chain.contains(&cause_text) {
+        if !chain.contains(&cause_text) && cause_text != "tcp connect error" {
             chain = format!("{chain}: {cause_text}");
         }
         next = cause.source();
@@ -209,7 +216,7 @@ mod tests {
         assert!(garbage.contains("invalid HTTP"), "{garbage}");
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let refused = client.fetch(get(closed), &LIMITS).await.unwrap_err().to_string();
-        assert!(refused.contains("refused"), "{refused}");
+        assert!(refused.starts_with("no connection: Connection refused"), "{refused}");
     }
 
     #[test]

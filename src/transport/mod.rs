@@ -11,6 +11,7 @@ pub mod proxy_protocol;
 pub mod scratch;
 pub mod socket;
 pub mod tls;
+pub mod tls_words;
 pub mod trust;
 pub mod unproven_sockets;
 pub mod websocket;

@@ -14,7 +14,10 @@ use tokio_tungstenite::{
 };
 
 use super::settings::UpstreamSettings;
-use crate::broker::relay::{MAX_RECORD, RELAY_PATH, RELAY_PROTOCOL};
+use crate::{
+    broker::relay::{MAX_RECORD, RELAY_PATH, RELAY_PROTOCOL},
+    transport::tls_words::{handshake_words, tls_error},
+};
 
 /// Bytes both ways.
 pub(super) trait Bytestream: AsyncRead + AsyncWrite + Send {}
@@ -52,7 +55,11 @@ pub(super) async fn dial(url: &str, settings: &UpstreamSettings) -> Result<LinkS
         Some(tls) => {
             let name = rustls::pki_types::ServerName::try_from(host).map_err(|error| error.to_string())?;
             let connected = TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await;
-            Box::pin(connected.map_err(|error| format!("{error} (`upstream.ca` trusts another CA)"))?)
+            Box::pin(connected.map_err(|error| {
+                let distrust = matches!(tls_error(&error), Some(rustls::Error::InvalidCertificate(_)));
+                let hint = if distrust { " (`upstream.ca` trusts another CA)" } else { "" };
+                format!("{}{hint}", handshake_words(&error))
+            })?)
         }
     };
     match client_async_with_config(request, stream, Some(limits())).await {

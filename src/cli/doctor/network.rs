@@ -88,8 +88,8 @@ pub(super) async fn check_tls(target: &DoctorTarget, findings: &mut Findings) ->
         return true;
     }
     let mut connected = target.connect().await;
-    if let Err(LineError::Distrust(error)) = &connected {
-        findings.fail("certificate", error.to_string(), distrusted(error));
+    if let Err(distrust @ LineError::Distrust(error)) = &connected {
+        findings.fail("certificate", distrust.to_string(), distrusted(error));
         target.distrust();
         connected = target.connect().await;
     }
@@ -149,6 +149,9 @@ fn distrusted(error: &rustls::Error) -> String {
     use rustls::CertificateError as Why;
     let rustls::Error::InvalidCertificate(why) = error else { return "look at the certificate".to_owned() };
     match why {
+        Why::Other(_) => {
+            "serve a certificate of a server (CA:FALSE, with a subjectAltName); one of your own that is an authority's is trusted by --ca FILE here"
+        }
         Why::NotValidForName | Why::NotValidForNameContext { .. } => {
             "serve a certificate that names this host, or give clients a name that it has"
         }

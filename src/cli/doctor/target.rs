@@ -14,7 +14,15 @@ use rustls::{
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::{cli::dial::Stream, config::without_secrets, model::Token, transport::trust::client_config};
+use crate::{
+    cli::dial::Stream,
+    config::without_secrets,
+    model::Token,
+    transport::{
+        tls_words::{handshake_words, tls_error, tls_words},
+        trust::client_config,
+    },
+};
 
 /// How long a connection, and each answer, may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,9 +63,9 @@ pub(super) enum LineError {
     #[error("no answer within {PATIENCE:?}")]
     Slow,
     /// The certificate is not believed.
-    #[error("{0}")]
+    #[error("{}", tls_words(.0))]
     Distrust(rustls::Error),
-    #[error("{0}")]
+    #[error("{}", handshake_words(.0))]
     Tls(io::Error),
 }
 
@@ -134,11 +142,9 @@ impl DoctorTarget {
         let Some(config) = self.tls() else { return Ok(Line { stream: Box::pin(tcp), tls: None }) };
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| LineError::Tls(io::Error::other(error.to_string())))?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| {
-            match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(distrust @ rustls::Error::InvalidCertificate(_)) => LineError::Distrust(distrust.clone()),
-                _ => LineError::Tls(error),
-            }
+        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| match tls_error(&error) {
+            Some(distrust @ rustls::Error::InvalidCertificate(_)) => LineError::Distrust(distrust.clone()),
+            _ => LineError::Tls(error),
         })?;
         let session = stream.get_ref().1;
         let chain = session.peer_certificates().unwrap_or_default();

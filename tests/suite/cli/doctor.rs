@@ -225,6 +225,10 @@ async fn a_certificate_of_another_host_is_found_and_the_rest_is_still_looked_at(
     let (code, findings) = doctor(&format!("https://{address}"), &["--ca", file.to_str().unwrap()]);
     assert_eq!((code, &findings["certificate"]["level"]), (Some(1), &"failed".into()), "{findings:#?}");
     assert!(findings["certificate"]["change"].as_str().unwrap().contains("names this host"), "{findings:#?}");
+    assert!(
+        findings["certificate"]["says"].as_str().unwrap().starts_with("the certificate is not for "),
+        "{findings:#?}"
+    );
     assert_eq!(
         (&findings["upgrade"]["level"], &findings["tls"]["level"]),
         (&"ok".into(), &"ok".into()),
