@@ -15,6 +15,11 @@ pub(super) fn count(number: u64) -> String {
     out
 }
 
+/// A number of things: `1 room`, `1,200 rooms`.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
 /// `1.4 MB`, in powers of 1,000.
 pub(super) fn bytes(number: f64) -> String {
     let (mut number, mut unit) = (number, 0);

@@ -47,7 +47,7 @@ Examples:
   roomcast stats                                          the pod on this machine
   roomcast stats http://10.0.0.7:9000 --fleet             its fleet
   roomcast stats --json | jq '.limits[] | select(.bites)'
-  kubectl exec push-0 -- roomcast stats                   in the image, which has no shell
+  kubectl exec POD -- roomcast stats                      in the image, which has no shell
 
 The page /status of the same listener shows it live. It needs no API key, and `internal_metrics = false` switches it off.
 Exits 0 if the pod answered, whatever its state, 1 if not, 2 on a wrong command line.";

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::figures::{bytes, clock, count, rate, span};
+use super::figures::{bytes, clock, count, counted, rate, span};
 use crate::model::{LinkStatus, MasterStatus, PodStatus, RedisStatus, TreeStatus};
 
 /// How a line is to be taken.
@@ -73,12 +73,10 @@ pub(super) fn status_lines(status: &PodStatus) -> Vec<StatusLine> {
         format!("{held} held of {budget}, {} owed", bytes(queues.owed_bytes as f64)),
         caution(is_near(queues.held_bytes, queues.budget_bytes)),
     );
-    let (frames, closed, unread) = (totals.dropped_frames, totals.slow_disconnects, totals.slow_sockets);
-    line(
-        "slow",
-        format!("{} frames dropped, {} connections and {} sockets closed", count(frames), count(closed), count(unread)),
-        caution(last.dropped > 0.0),
-    );
+    let frames = counted(totals.dropped_frames, "frame", "frames");
+    let closed = counted(totals.slow_disconnects, "connection", "connections");
+    let unread = counted(totals.slow_sockets, "socket", "sockets");
+    line("slow", format!("{frames} dropped, {closed} and {unread} closed"), caution(last.dropped > 0.0));
     for (at, limit) in status.limits.iter().filter(|limit| limit.refused > 0 || limit.bites).enumerate() {
         let now = if limit.bites { ", and refuses now" } else { "" };
         let tone = if limit.bites { Tone::Bad } else { Tone::Plain };
@@ -153,21 +151,22 @@ fn tree_lines(tree: &TreeStatus, line: &mut impl FnMut(&'static str, String, Ton
         let (what, tone) = match pod {
             Some(_) => {
                 let tone = if link.late_ms().is_some() { Tone::Caution } else { Tone::Plain };
-                (format!("up for {since}, {} rooms, lag {lag}, {came} in, {went} out", count(*rooms as u64)), tone)
+                let rooms = counted(*rooms as u64, "room", "rooms");
+                (format!("up for {since}, {rooms}, lag {lag}, {came} in, {went} out"), tone)
             }
             None => (format!("down for {since}: {}", error.as_deref().unwrap_or("it is being made")), Tone::Bad),
         };
         line("", format!("{home}: {what}"), tone);
     }
     for edge in &tree.edges {
-        let (rooms, out) = (count(edge.rooms as u64), bytes(edge.bytes_out as f64));
+        let (rooms, out) = (counted(edge.rooms as u64, "room", "rooms"), bytes(edge.bytes_out as f64));
         let waits = bytes(edge.queued_bytes as f64);
-        let what = format!("up for {}, {rooms} rooms, {out} out, {waits} wait", clock(edge.since_ms));
+        let what = format!("up for {}, {rooms}, {out} out, {waits} wait", clock(edge.since_ms));
         let tone = if edge.dropped > 0 { Tone::Caution } else { Tone::Plain };
         line("", format!("edge {}: {what}, {} dropped", edge.pod, count(edge.dropped)), tone);
     }
     if let Some(more) = tree.edge_links.checked_sub(tree.edges.len()).filter(|more| *more > 0) {
-        line("", format!("and {} links of edges", count(more as u64)), Tone::Plain);
+        line("", format!("and {}", counted(more as u64, "link of an edge", "links of edges")), Tone::Plain);
     }
 }
 

@@ -74,13 +74,11 @@ impl Findings {
             }
         }
         let count = |level| self.0.iter().filter(|finding| finding.level == level).count();
-        let _ = writeln!(
-            out,
-            "{} ok, {} warnings, {} failed",
-            count(Level::Ok),
-            count(Level::Warning),
-            count(Level::Failed)
-        );
+        let warnings = match count(Level::Warning) {
+            1 => "1 warning".to_owned(),
+            count => format!("{count} warnings"),
+        };
+        let _ = writeln!(out, "{} ok, {warnings}, {} failed", count(Level::Ok), count(Level::Failed));
         out
     }
 }
@@ -98,7 +96,7 @@ mod tests {
         findings.fail("upgrade", "d", "e");
         assert!(findings.has_failed());
         let expected = "ok       dns          a\nwarning  deflate      b\n                      -> c\nFAILED   upgrade      d\n                      -> e\n\
-            1 ok, 1 warnings, 1 failed\n";
+            1 ok, 1 warning, 1 failed\n";
         assert_eq!(findings.text(), expected);
         let json: serde_json::Value = serde_json::from_str(&findings.json("u")).unwrap_or_default();
         assert_eq!((&json["ok"], &json["findings"][1]["level"]), (&false.into(), &"warning".into()));

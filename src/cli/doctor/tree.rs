@@ -7,7 +7,7 @@ use std::{path::Path, time::Duration};
 use super::finding::Findings;
 use crate::{
     cli::{
-        figures::{bytes, clock, count, span},
+        figures::{bytes, clock, count, counted, span},
         status_source::StatusSource,
     },
     model::{EdgeStatus, LinkStatus, MAX_OFFSET, PodStatus, TreeStatus},
@@ -76,7 +76,7 @@ fn judge_link(link: &LinkStatus, another_stands: bool, findings: &mut Findings) 
         };
     };
     let came = bytes(link.bytes_in as f64);
-    let rooms = format!("{} {}", count(*rooms as u64), if *rooms == 1 { "room" } else { "rooms" });
+    let rooms = counted(*rooms as u64, "room", "rooms");
     let lag = |ms: Option<u64>| span(ms.map(|ms| ms as f64));
     if let Some(late) = link.late_ms() {
         return findings.warn(
@@ -93,9 +93,8 @@ fn judge_link(link: &LinkStatus, another_stands: bool, findings: &mut Findings) 
 
 fn followed_by(tree: &TreeStatus) -> String {
     let out: u64 = tree.edges.iter().map(|edge| edge.bytes_out).sum();
-    let links = count(tree.edge_links as u64);
-    let follow = if tree.edge_links == 1 { "link of an edge leads" } else { "links of edges lead" };
-    format!("{links} {follow} to this pod: {} out", bytes(out as f64))
+    let links = counted(tree.edge_links as u64, "link of an edge leads", "links of edges lead");
+    format!("{links} to this pod: {} out", bytes(out as f64))
 }
 
 #[cfg(test)]
@@ -155,7 +154,7 @@ mod tests {
         for line in [
             "ok       edges        2 links of edges lead to this pod: 4.0 MB out\n",
             "warning  edges        the edge e1 is behind: 1.0 MB wait for it, 7 were dropped\n",
-            "2 ok, 1 warnings, 0 failed\n",
+            "2 ok, 1 warning, 0 failed\n",
         ] {
             assert!(text.contains(line), "{line}{text}");
         }

@@ -59,7 +59,7 @@ pub const EXAMPLES: &str = "\
 Examples:
   roomcast top                                     the pod on this machine
   roomcast top http://10.0.0.7:9000                another one
-  kubectl exec -it push-0 -- roomcast top          in the image, which has no shell
+  kubectl exec -it POD -- roomcast top             in the image, which has no shell
 
 Keys: 1 2 3 or Tab for pod, limits and fleet; arrows scroll; p pauses; r asks now; ? explains; q quits.
 NO_COLOR=1 draws without colours. A pod that does not answer is said, and asked again every 2 s.
