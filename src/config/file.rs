@@ -9,7 +9,7 @@ use toml::{
 
 use super::{
     error::{Location, Problem},
-    interpolate::{Variables, interpolate},
+    interpolate::{Variables, interpolate, is_optional},
     item::Item,
     nearest::nearest,
     raw::{Entry, Raw},
@@ -40,7 +40,7 @@ const LISTS: [&str; 3] = ["policy", "legacy", "dialect"];
 ///
 /// # Errors
 /// The first place where it is not TOML. Everything else that is wrong is in [`Contents::problems`].
-/// `drop_empty`: an empty text counts as not set, wherever it stands.
+/// `drop_empty`: an empty text counts as not set, wherever it stands. Without it only one of variables that may be unset does.
 pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: bool) -> Result<Contents, Problem> {
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
@@ -155,7 +155,7 @@ impl Reader<'_> {
         let filled: Vec<String> = self.used.iter().skip(before).filter(set).cloned().collect();
         let unfilled = if self.drop_empty && !filled.is_empty() { self.unfilled(value.get_ref()) } else { None };
         match raw {
-            Ok(Raw::Text(text)) if self.drop_empty && text.is_empty() => None,
+            Ok(raw) if self.is_unset(value.get_ref(), &raw) => None,
             Ok(raw) => Some(Entry {
                 section: section.to_owned(),
                 name: name.get_ref().to_string(),
@@ -189,12 +189,23 @@ impl Reader<'_> {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Raw::Integer(number),
                 Err(_) => Raw::Other("number that is too large"),
+    /// Whether a value counts as not set, because it is empty: a file that a preset is printed to means what the preset means.
+    fn is_unset(&self, value: &DeValue<'_>, raw: &Raw) -> bool {
+        let is_optional = || matches!(value, DeValue::String(text) if is_optional(text));
+        *raw == Raw::Text(String::new()) && (self.drop_empty || is_optional())
+    }
+
             },
             DeValue::Boolean(switch) => Raw::Bool(*switch),
             DeValue::Array(items) => {
-                let items: Result<Vec<_>, _> = items.iter().map(|item| self.raw(item.get_ref())).collect();
-                let empty = |raw: &Raw| self.drop_empty && *raw == Raw::Text(String::new());
-                Raw::List(items?.into_iter().filter(|item| !empty(item)).collect())
+                let mut list = Vec::new();
+                for item in items {
+                    let raw = self.raw(item.get_ref())?;
+                    if !self.is_unset(item.get_ref(), &raw) {
+                        list.push(raw);
+                    }
+                }
+                Raw::List(list)
             }
             // `64.0` is as whole as `64`: some tools write all numbers so.
             DeValue::Float(number) => {

@@ -52,6 +52,20 @@ pub(crate) fn interpolate(text: &str, variables: &Variables, used: &mut Vec<Stri
     Ok(filled)
 }
 
+/// Whether a text is made of nothing but variables that may be unset, `${NAME:-}` or `${NAME:+word}`: such a text may come out empty, and
+/// then nothing is meant to be set.
+pub(crate) fn is_optional(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let Some((inside, after)) = rest.strip_prefix("${").and_then(|rest| rest.split_once('}')) else { return false };
+        if !(inside.contains(":-") || inside.contains(":+")) {
+            return false;
+        }
+        rest = after;
+    }
+    !text.is_empty()
+}
+
 /// The variables without those that Kubernetes makes for a service of the namespace (`REDIS_PORT=tcp://10.96.0.5:6379` for one that is
 /// called `redis`): a program that reads a number there goes on with its own.
 pub(crate) fn without_service_links(variables: &Variables) -> Variables {
@@ -97,6 +111,24 @@ mod tests {
             ("é${HOST}é", "éexample.comé"),
         ] {
             assert_eq!(filled(text).as_deref(), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_optional_when_all_of_its_variables_are() {
+        for (text, optional) in [
+            ("${A:-}", true),
+            ("${A:-}${A:+/path}", true),
+            ("${A:-x}", true),
+            ("", false),
+            ("${A}", false),
+            ("${A:-}${B}", false),
+            ("x${A:-}", false),
+            ("${A:-}x", false),
+            ("$${A:-}", false),
+            ("${A:-", false),
+        ] {
+            assert_eq!(is_optional(text), optional, "{text}");
         }
     }
 

@@ -47,6 +47,24 @@ mod tests {
     use super::*;
     use crate::config::{ApiKey, Flags, Machine, MemoryCeiling, Variables, layers::merge_over, resolve};
 
+    /// As `roomcast default-config --preset NAME > FILE` and `--config FILE` do.
+    #[test]
+    fn a_preset_that_is_printed_to_a_file_is_the_same_configuration() {
+        let secret = ("JWT_SECRET".to_owned(), "s".repeat(32));
+        let backend = ("BACKEND_HOOKS".to_owned(), "https://b.example".to_owned());
+        let backend = [backend, ("BACKEND_SECRET".to_owned(), "s".repeat(16))];
+        for variables in
+            [Variables::new(), Variables::from([secret.clone()]), backend.into_iter().chain([secret]).collect()]
+        {
+            for preset in Preset::ALL {
+                let within = merge_over(Some(&preset), &Flags::new(), &variables, None).unwrap();
+                let file =
+                    merge_over(None, &Flags::new(), &variables, Some(("rc.toml".as_ref(), preset.file))).unwrap();
+                assert!(within.settings == file.settings, "{}", preset.name);
+            }
+        }
+    }
+
     #[test]
     fn every_preset_makes_a_pod() {
         let machine = Machine {

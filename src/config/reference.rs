@@ -137,7 +137,8 @@ A pod needs no configuration to be tried out. What is set comes from four layers
   wrong, or what a pod would do.
 - Durations are written `200ms`, `25s`, `5m`, `2h`, `1d`; sizes `64KiB`, `16MiB`, `1GiB`, or as a plain number of bytes.
 - Text in the file may use the environment: `\"${NAME}\"`, `\"${NAME:-default}\"` for where the variable is unset or empty, or
-  `\"${NAME:+text}\"` for where it is neither; `$${` is a plain `${`. A number or switch may be written as such text.
+  `\"${NAME:+text}\"` for where it is neither; `$${` is a plain `${`. A number or switch may be written as such text. Text of nothing
+  but the latter two that comes out empty counts as not set: `\"${NAME:-}\"`.
 - A flag can be seen by every user of the machine: give API keys and the secrets of tokens in the environment or in
   the file.
 - An unknown key or a bad value, in whichever layer, keeps the pod from starting; all of them are said at once, with line,

@@ -295,6 +295,30 @@ fn without_a_key_both_say_what_to_set_and_make_up_nothing() {
 }
 
 #[test]
+fn a_preset_that_was_printed_is_a_configuration_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("preset.toml");
+    let key = ("JWT_SECRET", "0123456789abcdef0123456789abcdef");
+    for preset in ["trips", "loomio", "ticketing", "live-polls", "social"] {
+        fs::write(&file, stdout(&roomcast(&["default-config", "--preset", preset], &[]))).unwrap();
+        let checked = roomcast(&["check-config", "--config", file.to_str().unwrap()], &[key]);
+        assert_eq!((checked.status.code(), stderr(&checked).as_str()), (Some(0), ""), "{preset}");
+        let within = stdout(&roomcast(&["check-config", "--preset", preset], &[key]));
+        let listeners = |report: &str| {
+            report.lines().filter(|line| line.starts_with("clients")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(listeners(&stdout(&checked)), listeners(&within), "{preset}");
+    }
+    let unnamed = roomcast(&["check-config"], &[("ROOMCAST_CONFIG", "")]);
+    assert_eq!(unnamed.status.code(), Some(2));
+    assert!(
+        stderr(&unnamed).starts_with("ROOMCAST_CONFIG=\"\": it is empty: name a configuration file"),
+        "{}",
+        stderr(&unnamed)
+    );
+}
+
+#[test]
 fn check_config_reads_the_files_with_keys() {
     let missing = roomcast(&["check-config", "--tokens-public-keys", "/nowhere/key.pem"], &[]);
     assert_eq!(missing.status.code(), Some(2));
