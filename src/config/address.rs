@@ -81,6 +81,17 @@ pub(super) fn shared_ports(listeners: [&[Bind]; 5]) -> Vec<(&'static str, &'stat
     shared
 }
 
+/// The keys of listeners that name an address twice, and the address: one of the two was meant to be another. Port 0 is another one each time.
+pub(super) fn repeated_addresses(listeners: [&[Bind]; 5]) -> Vec<(&'static str, SocketAddr)> {
+    let repeated = |binds: &[Bind]| {
+        let again = |(index, bind): (usize, &Bind)| {
+            binds.iter().take(index).any(|before| before.address == bind.address).then_some(bind.address)
+        };
+        binds.iter().enumerate().filter(|(_, bind)| bind.address.port() != 0).find_map(again)
+    };
+    LISTENERS.into_iter().zip(listeners).filter_map(|(key, binds)| Some((key, repeated(binds)?))).collect()
+}
+
 /// [`ListenAddress`] as a value of a key.
 pub(crate) struct ListenAddressKind;
 
@@ -95,6 +106,10 @@ impl Kind for ListenAddressKind {
         let (host, port) = match text.rsplit_once(':') {
             // A port from the environment may have space around it.
             Some((host, port)) => (host, port.trim().parse::<u16>().map_err(|_| "its port is not one of 0 to 65535")?),
+            None if text.trim().parse::<u16>().is_ok() => {
+                let port = text.trim();
+                return Err(format!("it is a port alone: write `:{port}` for every address, or `localhost:{port}`"));
+            }
             None => return Err("it has no port".to_owned()),
         };
         // A file that takes a pod's address from its environment, `[${POD_IP}]:9000`, is the same for both families.
@@ -224,6 +239,33 @@ mod tests {
             let both: Vec<Bind> = one.iter().chain(&other).copied().collect();
             assert_eq!(shared_ports([&both, &[], &[], &[], &[]]), []);
         }
+    }
+
+    #[test]
+    fn an_address_that_a_listener_has_twice_is_found() {
+        let binds = |texts: &[&str]| -> Vec<Bind> {
+            let read = |text: &&str| ListenAddressKind.parse(&Raw::Text((*text).to_owned())).unwrap().binds();
+            texts.iter().flat_map(read).collect()
+        };
+        for (texts, twice) in [
+            (&[":8443", ":8443"][..], Some("[::]:8443")),
+            (&["127.0.0.1:1", ":2", "localhost:1"], Some("127.0.0.1:1")),
+            (&[":8443", "127.0.0.1:8443"], None),
+            (&[":0", ":0"], None),
+            (&[":1", ":2"], None),
+            (&[], None),
+        ] {
+            let expected: Vec<_> =
+                twice.map(|address| ("plain_listen", address.parse().unwrap())).into_iter().collect();
+            assert_eq!(repeated_addresses([&[], &binds(texts), &[], &[], &[]]), expected, "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_alone_is_told_how_it_is_written() {
+        let why = ListenAddressKind.parse(&Raw::Text("8443".to_owned())).unwrap_err();
+        assert_eq!(why, "it is a port alone: write `:8443` for every address, or `localhost:8443`");
+        assert_eq!(ListenAddressKind.parse(&Raw::Text("push".to_owned())), Err("it has no port".to_owned()));
     }
 
     #[test]

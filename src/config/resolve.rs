@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{
     acks::AckSettings,
-    address::{Advertise, Bind, ListenAddress, shared_ports},
+    address::{Advertise, Bind, ListenAddress, repeated_addresses, shared_ports},
     addresses::AddressSettings,
     api_key::ApiKey,
     archive::ArchiveSettings,
@@ -274,8 +274,12 @@ pub fn resolve(settings: Settings, machine: &Machine) -> Result<Config, Vec<Sett
     let Settings { redis: with_redis, tokens: with_tokens, user_presence: presence, archive, .. } = &settings;
     let upstream = settings.upstream.decide(with_redis, with_tokens, presence, archive, &mut errors);
     warnings.extend(edges(&settings));
-    let listeners = shared_ports([&listen, &plain_listen, &internal_listen, &grpc.listen, &relay.listen]);
-    errors.extend(listeners.into_iter().map(|(one, two, port)| SettingsError::SharedPort(one, two, port)));
+    let listeners: [&[Bind]; 5] = [&listen, &plain_listen, &internal_listen, &grpc.listen, &relay.listen];
+    errors
+        .extend(shared_ports(listeners).into_iter().map(|(one, two, port)| SettingsError::SharedPort(one, two, port)));
+    errors.extend(
+        repeated_addresses(listeners).into_iter().map(|(key, twice)| SettingsError::RepeatedAddress(key, twice)),
+    );
     let redis = Redis::of(&settings.redis).unwrap_or_else(|RedisUrlsDisagreeError| {
         errors.push(SettingsError::Redis);
         None

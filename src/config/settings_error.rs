@@ -1,5 +1,7 @@
 //! Settings that no pod could run with: something is missing, or two of them contradict each other.
 
+use std::net::SocketAddr;
+
 /// Why no pod could run with the settings. Each error says what to set.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
@@ -31,6 +33,9 @@ pub enum SettingsError {
         "`{0}` and `{1}` both listen on port {2}, so that what connects for one could reach the other: give each a port of its own"
     )]
     SharedPort(&'static str, &'static str, u16),
+    /// One address twice.
+    #[error("`{0}` has the address {1} twice: leave one of the two out, or give it the address that was meant")]
+    RepeatedAddress(&'static str, SocketAddr),
     /// No client could join.
     #[error(
         "no client could join: set `anonymous = true` (--anonymous, ROOMCAST_ANONYMOUS) to let clients in without a token, \

@@ -107,6 +107,10 @@ fn what_is_missing_is_said_all_at_once() {
         ("dev=false anonymous=true listen=:8443 plain_listen=:80", vec![SettingsError::Certificate]),
         ("cert=c key=k anonymous=true listen=none", vec![SettingsError::Listener]),
         ("dev=true listen=none plain_listen=none", vec![SettingsError::Listener]),
+        (
+            "dev=true plain_listen=localhost:80,127.0.0.1:80",
+            vec![SettingsError::RepeatedAddress("plain_listen", "127.0.0.1:80".parse().unwrap())],
+        ),
     ] {
         assert_eq!(pod(flags).map(|config| summary(&config)), Err(missing), "{flags}");
     }
