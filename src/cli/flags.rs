@@ -61,7 +61,8 @@ fn flag(key: &Key) -> Arg {
     );
     let mut arg = Arg::new(key.path()).long(key.flag()).help(short).long_help(long).value_name(value_name(key));
     if key.kind == "switch" {
-        arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        // Behind a space too, as people and lists of arguments write it: no command with these flags has words of its own.
+        arg = arg.num_args(0..=1).default_missing_value("true");
     }
     if key.list {
         arg = arg.action(ArgAction::Append);

@@ -49,7 +49,15 @@ fn the_flags_that_scripts_rely_on() {
     assert_eq!(config.tls, Some(Tls::Files { cert: "c".into(), key: "k".into() }));
     assert!(config.origins.allow(b"https://x.example") && config.origins.allow(b"https://y.example"));
     assert!(config.anonymous && !config.dev && config.workers == 2);
-    assert!(!served("roomcast --dev --anonymous=false").anonymous);
+    for line in
+        ["--dev --anonymous=false", "--dev --anonymous false", "--anonymous false --dev", "--dev true --anonymous 0"]
+    {
+        let config = served(&format!("roomcast {line}"));
+        assert!(config.dev && !config.anonymous, "{line}");
+    }
+    let Ok(Request::Serve(loader)) = parsed("roomcast --anonymous perhaps") else { panic!("a usage error") };
+    let error = loader.load().unwrap_err().to_string();
+    assert_eq!(error, "--anonymous \"perhaps\": it is neither true nor false; allowed: `true` or `false`");
 }
 
 #[test]

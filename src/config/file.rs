@@ -52,7 +52,10 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: 
         }
     })?;
     let mut reader = Reader { path, text, variables, drop_empty, problems: Vec::new(), used: Vec::new() };
-    let sections: Vec<&'static str> = Settings::default().tables().iter().map(|table| table.name).collect();
+    let tables = Settings::default().tables();
+    let sections: Vec<&'static str> = tables.iter().map(|table| table.name).collect();
+    let top =
+        |name: &str| tables.iter().any(|table| table.name.is_empty() && table.keys.iter().any(|key| key.name == name));
     let mut entries = Vec::new();
     let (mut policies, mut legacy, mut dialects) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in table.get_ref() {
@@ -103,12 +106,22 @@ pub(crate) fn parse(path: &Path, text: &str, variables: &Variables, drop_empty: 
                 };
                 reader.problem(name, &format!("[{}]", name.get_ref()), &why);
             }
+            (DeValue::Array(items), _) if is_list_of_tables(items) && !top(name.get_ref()) => {
+                let all: Vec<_> = LISTS.iter().map(|list| format!("`[[{list}]]`")).collect();
+                let why = format!("there is no such list of tables; allowed: {}", all.join(", "));
+                reader.problem(name, &format!("[[{}]]", name.get_ref()), &why);
+            }
             (_, _) => entries.extend(reader.entry("", name, value)),
         }
     }
     let Reader { problems, used, .. } = reader;
     entries.sort_by_key(|entry| entry.line);
     Ok(Contents { entries, policies, legacy, dialects, problems, used })
+}
+
+/// Whether an array was written as `[[name]]`.
+fn is_list_of_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
+    !items.is_empty() && items.iter().all(|item| matches!(item.get_ref(), DeValue::Table(_)))
 }
 
 /// Lays the tables of a file over those of another: one with the same value of the key `by` changes the other, key by
@@ -176,6 +189,12 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a value counts as not set, because it is empty: a file that a preset is printed to means what the preset means.
+    fn is_unset(&self, value: &DeValue<'_>, raw: &Raw) -> bool {
+        let is_optional = || matches!(value, DeValue::String(text) if is_optional(text));
+        *raw == Raw::Text(String::new()) && (self.drop_empty || is_optional())
+    }
+
     /// A value when no variable is set.
     fn unfilled(&self, value: &DeValue<'_>) -> Option<Raw> {
         let variables = &Variables::new();
@@ -189,12 +208,6 @@ impl Reader<'_> {
             DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Raw::Integer(number),
                 Err(_) => Raw::Other("number that is too large"),
-    /// Whether a value counts as not set, because it is empty: a file that a preset is printed to means what the preset means.
-    fn is_unset(&self, value: &DeValue<'_>, raw: &Raw) -> bool {
-        let is_optional = || matches!(value, DeValue::String(text) if is_optional(text));
-        *raw == Raw::Text(String::new()) && (self.drop_empty || is_optional())
-    }
-
             },
             DeValue::Boolean(switch) => Raw::Bool(*switch),
             DeValue::Array(items) => {

@@ -74,7 +74,10 @@ impl Loader {
             given: None,
             why: format!("the system gives no random numbers: {error}"),
         })?;
-        let file = file.or_else(|| variables.get(CONFIG_VARIABLE).map(PathBuf::from));
+        let file = match (file, variables.get(CONFIG_VARIABLE)) {
+            (None, Some(name)) if name.is_empty() => return Err(no_file().into()),
+            (file, variable) => file.or_else(|| variable.map(PathBuf::from)),
+        };
         let named = match preset {
             Some(name) => Some((name, Location::Flag("preset".to_owned()))),
             None => {
@@ -163,9 +166,16 @@ fn still_running(keys: &[String]) -> Option<Problem> {
     Some(Problem { place: Location::Whole, key: String::new(), given: None, why })
 }
 
+fn no_file() -> Problem {
+    let why = "it is empty: name a configuration file, or take the variable away".to_owned();
+    let (place, given) = (Location::Variable(CONFIG_VARIABLE.to_owned()), Some("\"\"".to_owned()));
+    Problem { place, key: String::new(), given, why }
+}
+
 fn no_preset(name: &str, place: Location) -> Problem {
     let all: Vec<_> = Preset::ALL.iter().map(|preset| format!("`{}`", preset.name)).collect();
-    let why = format!("there is no such preset; there are {}", all.join(", "));
+    let or_none = if name.is_empty() { "; for none of them leave it out" } else { "" };
+    let why = format!("there is no such preset; there are {}{or_none}", all.join(", "));
     Problem { place, key: String::new(), given: Some(format!("{name:?}")), why }
 }
 
@@ -331,6 +341,12 @@ mod tests {
         );
         let error = loader(Path::new("/dev/zero")).load().unwrap_err().to_string();
         assert_eq!(error, "/dev/zero: cannot read the configuration file: it is larger than 4194304 bytes");
+    }
+
+    #[test]
+    fn a_variable_that_names_no_file_says_so() {
+        let why = "ROOMCAST_CONFIG=\"\": it is empty: name a configuration file, or take the variable away";
+        assert_eq!(no_file().to_string(), why);
     }
 
     #[test]

@@ -54,6 +54,17 @@ mod tests {
     };
 
     #[test]
+    fn a_level_of_another_program_is_told_the_nearest_one() {
+        let kind = Choice(LogLevel::WORDS);
+        for (word, nearest) in
+            [("off", "error"), ("Disabled", "error"), ("critical", "error"), ("verbose", "debug"), ("infos", "info")]
+        {
+            let why = format!("it is not one of the words (`{nearest}` perhaps?)");
+            assert_eq!(kind.parse(&Raw::Text(word.to_owned())), Err(why));
+        }
+    }
+
+    #[test]
     fn levels_have_the_names_of_other_programs_too() {
         let kind = Choice(LogLevel::WORDS);
         for (word, level, name) in [

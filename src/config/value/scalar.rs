@@ -20,6 +20,14 @@ impl Kind for Switch {
             // As other programs write it into their environment.
             Raw::Text(text) if ["true", "t", "1"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Ok(true),
             Raw::Text(text) if ["false", "f", "0"].iter().any(|word| text.eq_ignore_ascii_case(word)) => Ok(false),
+            Raw::Text(text) => {
+                let is = |words: &[&str]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+                Err(match (is(&["yes", "y", "on", "enabled"]), is(&["no", "n", "off", "disabled"])) {
+                    (true, _) => "it is neither true nor false: write `true`".to_owned(),
+                    (_, true) => "it is neither true nor false: write `false`".to_owned(),
+                    _ => "it is neither true nor false".to_owned(),
+                })
+            }
             _ => Err("it is neither true nor false".to_owned()),
         }
     }
@@ -120,7 +128,7 @@ impl Kind for Time {
     fn parse(&self, raw: &Raw) -> Result<Duration, String> {
         let nanos = match raw {
             Raw::Integer(0) => 0,
-            Raw::Integer(_) => return Err("it has no unit".to_owned()),
+            Raw::Integer(number) => return Err(without_unit(number)),
             Raw::Text(text) => nanos_of(text)?,
             _ => return Err("it is not a duration".to_owned()),
         };
@@ -155,6 +163,26 @@ impl Kind for Time {
     }
 }
 
+/// Words of other programs that no key has, and the word that comes nearest to what they mean there. Errors are always logged.
+const ELSEWHERE: [(&str, &str); 16] = [
+    ("off", "error"),
+    ("none", "error"),
+    ("disabled", "error"),
+    ("silent", "error"),
+    ("quiet", "error"),
+    ("critical", "error"),
+    ("crit", "error"),
+    ("alert", "error"),
+    ("emerg", "error"),
+    ("notice", "info"),
+    ("http", "info"),
+    ("verbose", "debug"),
+    ("fine", "debug"),
+    ("silly", "trace"),
+    ("finest", "trace"),
+    ("all", "trace"),
+];
+
 /// One of some words, each with its value.
 pub(crate) struct Choice<T: 'static>(pub(crate) &'static [(&'static str, T)]);
 
@@ -165,10 +193,14 @@ impl<T: Copy + PartialEq> Kind for Choice<T> {
         let Raw::Text(text) = raw else { return Err("it is not one of the words".to_owned()) };
         match self.0.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)) {
             Some((_, value)) => Ok(*value),
-            None => Err(match nearest(text, self.0.iter().map(|(word, _)| *word)) {
-                Some(word) => format!("it is not one of the words (`{word}` perhaps?)"),
-                None => "it is not one of the words".to_owned(),
-            }),
+            None => {
+                let meant = ELSEWHERE.iter().find(|(other, _)| other.eq_ignore_ascii_case(text)).map(|(_, word)| *word);
+                let known = meant.filter(|meant| self.0.iter().any(|(word, _)| word == meant));
+                Err(match known.or_else(|| nearest(text, self.0.iter().map(|(word, _)| *word))) {
+                    Some(word) => format!("it is not one of the words (`{word}` perhaps?)"),
+                    None => "it is not one of the words".to_owned(),
+                })
+            }
         }
     }
 
@@ -238,6 +270,11 @@ fn within<T: PartialOrd>(value: Option<T>, range: &RangeInclusive<T>) -> Result<
     value.filter(|value| range.contains(value)).ok_or_else(|| "it is out of range".to_owned())
 }
 
+/// Why a number is no duration, and how it is written: the unit that is meant cannot be known.
+fn without_unit(number: impl Display) -> String {
+    format!("it has no unit: write `{number}s` for seconds, `{number}ms` for milliseconds")
+}
+
 /// The nanoseconds of `90s`, `1m30s`, `1.5s` or `-100us`, as Go writes durations too; more than fit are as many as fit.
 fn nanos_of(text: &str) -> Result<i128, String> {
     let bad = || "it is not a duration".to_owned();
@@ -267,7 +304,7 @@ fn nanos_of(text: &str) -> Result<i128, String> {
             "m" => 60_000_000_000,
             "h" => 3_600_000_000_000,
             "d" => 86_400_000_000_000,
-            "" if !number.is_empty() => return Err("it has no unit".to_owned()),
+            "" if !number.is_empty() => return Err(without_unit(number)),
             _ => return Err(bad()),
         };
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));

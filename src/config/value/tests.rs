@@ -74,8 +74,8 @@ fn durations() {
         assert_eq!(kind.parse(&raw), Ok(Duration::from_millis(millis)), "{raw:?}");
     }
     for (raw, why) in [
-        (text("25"), "it has no unit"),
-        (Raw::Integer(25), "it has no unit"),
+        (text("25"), "it has no unit: write `25s` for seconds, `25ms` for milliseconds"),
+        (Raw::Integer(25), "it has no unit: write `25s` for seconds, `25ms` for milliseconds"),
         (text("25h"), "it is out of range"),
         (text("99999999999999999999s"), "it is out of range"),
         (text("9999999999999999999999999999999999999999999d"), "it is out of range"),
@@ -89,7 +89,7 @@ fn durations() {
         (text("s"), "it is not a duration"),
         (text(""), "it is not a duration"),
         (text("5 parsecs"), "it is not a duration"),
-        (text("1m30"), "it has no unit"),
+        (text("1m30"), "it has no unit: write `30s` for seconds, `30ms` for milliseconds"),
         (text("1.2.3s"), "it is not a duration"),
         (text("1s,"), "it is not a duration"),
         (Raw::Other("number with a point"), "it is not a duration"),
@@ -131,7 +131,9 @@ fn numbers_switches_and_words() {
     for (word, switch) in [("1", true), ("t", true), ("True", true), ("0", false), ("F", false), ("FALSE", false)] {
         assert_eq!(Switch.parse(&text(word)), Ok(switch), "{word}");
     }
-    assert_eq!(Switch.parse(&text("yes")), Err("it is neither true nor false".to_owned()));
+    for (word, meant) in [("yes", ": write `true`"), ("ON", ": write `true`"), ("off", ": write `false`"), ("2", "")] {
+        assert_eq!(Switch.parse(&text(word)), Err(format!("it is neither true nor false{meant}")), "{word}");
+    }
     let words = Choice(&[("topic", 1), ("key", 2)]);
     assert_eq!(words.parse(&text("key")), Ok(2));
     assert_eq!(words.parse(&text("KEY")), Ok(2), "as others write levels of their logs");

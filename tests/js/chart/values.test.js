@@ -327,6 +327,14 @@ for (const [name, values, ...sentences] of BETWEEN) {
   test(`the chart refuses ${name}`, () => refused(values, /cannot be installed with these values/, ...sentences));
 }
 
+test('a duration is taken as the pod takes it', async () => {
+  for (const ping of ['25s', '1m30s', '500ms'])
+    assert.match(
+      (await render(json(`configuration.timeouts={"ping":"${ping}"}`))).toml,
+      new RegExp(`^ping = "${ping}"$`, 'm'),
+    );
+});
+
 test('a password is not repeated in the refusal', async () => {
   const edge = whole('edge', 'upstream.urls={wss://me:hunter2@home}');
   for (const values of [json('redis.urls=["redis://:hunter2@redis"]'), edge]) {

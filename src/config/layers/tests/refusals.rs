@@ -24,6 +24,10 @@ fn an_unknown_key_is_named_with_what_was_meant() {
         ("[broker]\nurl = ''", &no_section),
         ("limits = 3", "rc.toml:1: limits: it is a section: write `[limits]` and keys below"),
         ("[policy]\nmatch = 'x'", "rc.toml:1: policy: it is a list: write `[[policy]]`, once for each"),
+        (
+            "[[policies]]\nmatch = 'x'",
+            "rc.toml:1: [[policies]]: there is no such list of tables; allowed: `[[policy]]`, `[[legacy]]`, `[[dialect]]`",
+        ),
         ("policy = [3]", "rc.toml:1: policy: it is a list of tables: write `[[policy]]` and keys below"),
         (
             "[[policy]]\nmatch = 'x'\nconflat = 'key'",
@@ -39,10 +43,14 @@ fn a_bad_value_is_named_with_what_is_allowed() {
     for (file, message) in [
         ("workers = 0", "rc.toml:1: workers = 0: it is out of range; allowed: 1 to 1024"),
         ("workers = 1.5", "rc.toml:1: workers = a number with a point: it is not a whole number; allowed: 1 to 1024"),
-        ("dev = 'yes'", "rc.toml:1: dev = \"yes\": it is neither true nor false; allowed: `true` or `false`"),
+        (
+            "dev = 'yes'",
+            "rc.toml:1: dev = \"yes\": it is neither true nor false: write `true`; allowed: `true` or `false`",
+        ),
         (
             "[timeouts]\nping = 25",
-            "rc.toml:2: timeouts.ping = 25: it has no unit; allowed: 1s to 1h (units ms, s, m, h, d)",
+            "rc.toml:2: timeouts.ping = 25: it has no unit: write `25s` for seconds, `25ms` for milliseconds; \
+             allowed: 1s to 1h (units ms, s, m, h, d)",
         ),
         (
             "[default_policy]\nbatch_window = '61s'",
