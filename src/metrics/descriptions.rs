@@ -139,6 +139,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "1 while the files of `tls.ticket_keys` are unusable and the keys before them stay in use.",
     ),
     (
+        "roomcast_configuration_broken",
+        "1 while the configuration, read again, is unusable and the one before it stays in use.",
+    ),
+    (
         "roomcast_token_keys_broken",
         "1 while the files of `tokens.public_keys` or `tokens.jwks_file` are unusable and the keys before them stay in use.",
     ),

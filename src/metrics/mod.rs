@@ -140,6 +140,8 @@ pub struct Metrics {
     pub certificate_broken: Gauge,
     /// 1 while the files of the ticket keys are unusable.
     pub ticket_keys_broken: Gauge,
+    /// 1 while the configuration that was read again is unusable, so that the one before it stays.
+    pub configuration_broken: Gauge,
     /// Clients' tokens and their keys.
     pub tokens: TokenMetrics,
     /// Hears what is delivered; `None`: nothing is to be told.
@@ -276,6 +278,7 @@ impl Metrics {
             certificate_age: gauge!("roomcast_certificate_age_seconds"),
             certificate_broken: gauge!("roomcast_certificate_broken"),
             ticket_keys_broken: gauge!("roomcast_ticket_keys_broken"),
+            configuration_broken: gauge!("roomcast_configuration_broken"),
             tokens: TokenMetrics::default(),
             observer: None,
             degraded: DEGRADED

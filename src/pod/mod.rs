@@ -352,6 +352,13 @@ impl Pod {
         self.services.config.store(Arc::new(config));
         self.reload_certificate();
     }
+        self.services.metrics.configuration_broken.set(0.0);
+        self.reload_certificate();
+    }
+
+    /// Shows that the configuration, read again, is unusable: the one that runs stays. Looks at the certificate all the same.
+    pub fn keep_configuration(&self) {
+        self.services.metrics.configuration_broken.set(1.0);
 
     /// Looks at the files of the certificate and of the ticket keys now.
     pub fn reload_certificate(&self) {

@@ -46,7 +46,7 @@ pub fn serve(
             }
             match reload() {
                 Some(config) => pod.reload(config),
-                None => pod.reload_certificate(),
+                None => pod.keep_configuration(),
             }
         }
         let drain = pod.services.config.load().drain;

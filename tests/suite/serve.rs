@@ -43,6 +43,17 @@ fn publish(pod: &Process, key: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
+/// Whether the pod says that the configuration, read again, is unusable.
+fn is_broken(pod: &Process) -> bool {
+    let mut stream = TcpStream::connect(pod.address("internal")).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let shown = answer.lines().find_map(|line| line.strip_prefix("roomcast_configuration_broken "));
+    shown.unwrap_or_else(|| panic!("{answer}")) == "1"
+}
+
 /// The certificate of a new TLS connection.
 fn served(pod: &Process) -> Vec<u8> {
     let stream = TcpStream::connect(pod.address("tls")).unwrap();
@@ -152,8 +163,10 @@ fn a_file_that_changes_is_taken_over_without_a_signal() {
     assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
     eventually(|| (publish(&pod, "one"), publish(&pod, "two")) == (401, 200));
 
+    assert!(!is_broken(&pod));
     folder.write("rc.toml", &format!("api_keyz = ['three']\n{base}"));
     pod.logged("the new configuration is unusable, the old one stays in use");
+    eventually(|| is_broken(&pod));
     fs::remove_file(&config).unwrap();
     let gone = pod.logged("the new configuration is unusable, the old one stays in use");
     assert!(gone["error"].as_str().unwrap().contains("cannot read the configuration file"), "{gone}");
@@ -161,6 +174,7 @@ fn a_file_that_changes_is_taken_over_without_a_signal() {
     folder.write("rc.toml", &format!("api_keys = ['four']\n{base}workers = 7\n"));
     assert_eq!(pod.logged("configuration reloaded")["changed"], "api_keys");
     eventually(|| publish(&pod, "four") == 200);
+    eventually(|| !is_broken(&pod));
 }
 
 #[test]
