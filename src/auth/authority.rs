@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -40,6 +40,7 @@ pub struct Authority {
     failing: Incident,
     /// How many times the settings or the files of keys were others.
     changes: AtomicU64,
+    has_been_ready: AtomicBool,
     metrics: TokenMetrics,
     stored: Option<Stored>,
     witness: Option<Arc<dyn TokenWitness>>,
@@ -83,6 +84,7 @@ impl Default for Authority {
             reloaded: Notify::new(),
             failing: Incident::new(),
             changes: AtomicU64::new(0),
+            has_been_ready: AtomicBool::new(false),
             metrics: TokenMetrics::none(),
             stored: None,
             witness: None,
@@ -158,7 +160,18 @@ impl Authority {
     /// Whether every source of keys has been read: `false` until the key set of a URL was fetched once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.current.load().remote.as_ref().is_none_or(|remote| remote.keys().is_some())
+        let is_ready = self.current.load().remote.as_ref().is_none_or(|remote| remote.keys().is_some());
+        if is_ready {
+            self.has_been_ready.store(true, Ordering::Relaxed);
+        }
+        is_ready
+    }
+
+    /// Whether a call of [`Authority::is_ready`] has said so before. Where it says otherwise by now, a reload has named a key set that does not
+    /// come: its tokens cannot be judged, and the clients that are here are served as ever.
+    #[must_use]
+    pub fn has_been_ready(&self) -> bool {
+        self.has_been_ready.load(Ordering::Relaxed)
     }
 
     /// Takes over other settings, and reads the files of keys again.
@@ -243,9 +256,8 @@ impl Authority {
         loop {
             tokio::time::sleep(Duration::from_secs(1)).await;
             seconds += 1;
-            if let Some(age) = remote.and_then(Remote::age) {
-                self.metrics.jwks_age.set(age.as_secs_f64());
-            }
+            // Without a set there is nothing that could grow old.
+            self.metrics.jwks_age.set(remote.map_or(0.0, |remote| remote.age().as_secs_f64()));
             if seconds % POLL_INTERVAL.as_secs() == 0 {
                 self.poll();
             }

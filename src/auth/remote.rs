@@ -88,8 +88,8 @@ pub(super) struct Remote {
     asked: Notify,
     /// How many fetches have ended.
     fetches: watch::Sender<u64>,
-    /// When the keys in use were fetched.
-    fetched: Mutex<Option<Instant>>,
+    /// When the keys in use were fetched; before that, when they were first wanted.
+    fetched: Mutex<Instant>,
     /// Whether the last fetch brought none. It outlives a reload of the configuration, which begins to fetch anew.
     failing: Incident,
     /// How many fetches lacked keys that were there before.
@@ -116,7 +116,7 @@ impl Remote {
             stage: Mutex::new(Stage::Asked),
             asked: Notify::new(),
             fetches: watch::Sender::new(0),
-            fetched: Mutex::new(None),
+            fetched: Mutex::new(Instant::now()),
             failing: Incident::new(),
             withdrawals: AtomicU64::new(0),
             sightings: Mutex::default(),
@@ -138,9 +138,10 @@ impl Remote {
         self.failing.lasts()
     }
 
-    /// How old the keys in use are.
-    pub(super) fn age(&self) -> Option<Duration> {
-        lock(&self.fetched).map(|at| at.elapsed())
+    /// How old the keys in use are; while there are none, how long they have been wanted, so that a set that never came does not look
+    /// like a new one.
+    pub(super) fn age(&self) -> Duration {
+        lock(&self.fetched).elapsed()
     }
 
     /// What sees that a fetch has ended: to be taken before the keys are looked at.
@@ -203,7 +204,7 @@ impl Remote {
                     if lacks_some {
                         self.withdrawals.fetch_add(1, Relaxed);
                     }
-                    *lock(&self.fetched) = Some(now);
+                    *lock(&self.fetched) = now;
                     if let Some(over) = over {
                         let (seconds, failures) = (over.seconds(), over.failures);
                         let url = &self.url;

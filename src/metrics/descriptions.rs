@@ -151,7 +151,10 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
         "roomcast_token_faulty_objects_total",
         "Tokens whose client was let in although what is kept under them could be used only in part.",
     ),
-    ("roomcast_jwks_age_seconds", "Seconds since the key set in use was fetched."),
+    (
+        "roomcast_jwks_age_seconds",
+        "Seconds since the key set in use was fetched; while it never was, since it was first asked for.",
+    ),
     ("roomcast_jwks_failures_total", "Fetches of the key set that failed."),
     ("roomcast_build_info", "1, with the version and the allocator."),
 ];

@@ -60,8 +60,8 @@ use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::model::Disconnect;
 pub(crate) use descriptions::describe;
 
-/// Why a pod may be degraded, as `/ready` says it.
-const DEGRADED: [&str; 7] = ["draining", "connections", "memory", "files", "redis", "upstream", "archive"];
+/// Why a pod may not be as it should be: the reasons that `/ready` says, and that it is not ready itself.
+const DEGRADED: [&str; 8] = ["starting", "draining", "connections", "memory", "files", "redis", "upstream", "archive"];
 
 /// The handles.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     api::Api,
     compat::Task,
-    hub::{AbsentTeller, AuthorTeller, PlaceRounds, Reason, Services, millis},
+    hub::{AbsentTeller, AuthorTeller, PlaceRounds, Readiness, Reason, Services, millis},
     metrics::Exposition,
 };
 
@@ -133,9 +133,11 @@ fn show_limits(services: &Services) {
     pressures.waiting.show_limit(waiting_limit(services.config.load().max_connections, sockets.limit()));
     pressures.quic_handshakes.show_limit(most_handshakes(services.config.load().max_connections));
     pressures.tick();
-    services
-        .metrics
-        .show_degraded(|reason| Reason::ALL.iter().any(|one| one.as_str() == reason && one.holds(services)));
+    services.metrics.show_degraded(|reason| match reason {
+        // Also of a pod that is ready, where a reload has named a key set that does not come.
+        "starting" => !services.authority.is_ready() || Readiness::of(services) == Readiness::Starting,
+        reason => Reason::ALL.iter().any(|one| one.as_str() == reason && one.holds(services)),
+    });
 }
 
 /// Shows how old the certificate is. Both figures are 0 only where there is none.

@@ -8,7 +8,7 @@ use crate::{
 };
 use roomcast::testing::{
     compat::loomio::CHATBOT_DESCRIPTIONS,
-    config::Settings,
+    config::{JwksUrl, Settings},
     metrics::{
         DESCRIPTIONS, Exposition, REDIS_DESCRIPTIONS, RELAY_DESCRIPTIONS, SOCKETIO_DESCRIPTIONS, UPSTREAM_DESCRIPTIONS,
     },
@@ -158,6 +158,27 @@ async fn unusable_keys_of_tokens_are_shown_until_they_are_mended() {
     pod.reload(config(settings(change)));
     assert_eq!(shown().await, 0.0);
     pod.stop();
+}
+
+#[tokio::test]
+async fn a_key_set_that_never_came_is_shown_and_grows_old() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = Some(JwksUrl::parse(&format!("http://{nowhere}/keys")).unwrap());
+    let without = pod(|settings| settings.tokens.jwks_url.clone_from(&url));
+    let shown = async |pod: &roomcast::testing::pod::Pod, series: &str| value(&scrape(pod).await, series);
+    let starting = "roomcast_degraded{reason=\"starting\"}";
+    assert_eq!((shown(&without, starting).await, get(&without, "/ready").await.0), (1.0, 503));
+    tokio::time::sleep(std::time::Duration::from_millis(2_200)).await;
+    assert!(shown(&without, "roomcast_jwks_age_seconds").await >= 1.0, "a set that never came is not a new one");
+    without.stop();
+
+    // A pod that runs serves the clients that it has, whatever a reload names.
+    let running = pod(|_| ());
+    assert_eq!((shown(&running, starting).await, get(&running, "/ready").await.0), (0.0, 200));
+    running.reload(config(settings(|settings| settings.tokens.jwks_url.clone_from(&url))));
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    assert_eq!((shown(&running, starting).await, get(&running, "/ready").await.0), (1.0, 200));
+    running.stop();
 }
 
 #[tokio::test]

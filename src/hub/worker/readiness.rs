@@ -115,7 +115,8 @@ impl Readiness {
         let condition = (services.condition)();
         let short =
             [Reason::Connections, Reason::Memory, Reason::Files].into_iter().find(|reason| reason.holds(services));
-        if !services.authority.is_ready() || condition == Condition::Starting {
+        let has_keys = services.authority.is_ready() || services.authority.has_been_ready();
+        if !has_keys || condition == Condition::Starting {
             Self::Starting
         } else if services.gate.is_draining() {
             Self::Draining
