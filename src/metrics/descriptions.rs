@@ -127,7 +127,7 @@ pub const DESCRIPTIONS: &[(&str, &str)] = &[
     ),
     (
         "roomcast_certificate_expires_seconds",
-        "Seconds until the certificate expires, below 0 once it has; 0, as its age, where there is none.",
+        "Seconds until the certificate expires (of several the one that does first), below 0 once it has; 0, as its age, where there is none.",
     ),
     ("roomcast_certificate_age_seconds", "Seconds since the certificate became valid."),
     (

@@ -35,7 +35,8 @@ pub(super) struct Background {
     pub(super) services: Arc<Services>,
     pub(super) exposition: Arc<Exposition>,
     pub(super) tasks: Vec<Task>,
-    pub(super) certificate: Option<Arc<Rotation>>,
+    /// Those of all listeners.
+    pub(super) certificates: Vec<Arc<Rotation>>,
     pub(super) keys: Arc<SharedKeys>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -53,7 +54,7 @@ impl Background {
             if let Some(presence) = self.services.user_presence.clone() {
                 tokio::task::spawn_local(async move { presence.run().await });
             }
-            let (log, certificate, services, api) = (self.log, self.certificate, self.services, self.api);
+            let (log, certificates, services, api) = (self.log, self.certificates, self.services, self.api);
             let keys = self.keys;
             let exposition = self.exposition;
             tokio::task::spawn_local(watch_memory(Arc::clone(&services)));
@@ -73,9 +74,7 @@ impl Background {
                 let mut seconds = 0_u64;
                 // Before the first call is answered.
                 show_limits(&services);
-                if let Some(certificate) = &certificate {
-                    show_certificate(&services, certificate);
-                }
+                show_certificates(&services, &certificates);
                 api.look();
                 loop {
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -83,16 +82,12 @@ impl Background {
                     log.tick();
                     exposition.upkeep();
                     show_limits(&services);
-                    if let Some(certificate) = &certificate {
-                        show_certificate(&services, certificate);
-                    }
+                    show_certificates(&services, &certificates);
                     api.look();
-                    if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs())
-                        && let Some(certificate) = &certificate
-                    {
-                        let _ = certificate.poll(SystemTime::now());
-                    }
                     if seconds.is_multiple_of(roomcast_certs::POLL_INTERVAL.as_secs()) {
+                        for certificate in &certificates {
+                            let _ = certificate.poll(SystemTime::now());
+                        }
                         keys.poll(SystemTime::now());
                     }
                     if let Some(tickets) = keys.tickets() {
@@ -140,12 +135,14 @@ fn show_limits(services: &Services) {
     });
 }
 
-/// Shows how old the certificate is. Both figures are 0 only where there is none.
-fn show_certificate(services: &Services, certificate: &Rotation) {
+/// Shows how old the certificate is that ends first, and whether the newest file of any is unusable. All are 0 only where there is none.
+fn show_certificates(services: &Services, certificates: &[Arc<Rotation>]) {
     let (metrics, now) = (&services.metrics, SystemTime::now());
-    metrics.certificate_expires.set(seconds_until(certificate.not_after(), now));
-    metrics.certificate_age.set(seconds_until(now, certificate.not_before()).max(0.0));
-    metrics.certificate_broken.set(f64::from(u8::from(certificate.is_broken())));
+    let Some(first) = certificates.iter().min_by_key(|certificate| certificate.not_after()) else { return };
+    metrics.certificate_expires.set(seconds_until(first.not_after(), now));
+    metrics.certificate_age.set(seconds_until(now, first.not_before()).max(0.0));
+    let is_broken = certificates.iter().any(|certificate| certificate.is_broken());
+    metrics.certificate_broken.set(f64::from(u8::from(is_broken)));
 }
 
 /// From `now` to `end`; below 0, once it is over.

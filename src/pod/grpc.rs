@@ -1,8 +1,8 @@
 //! The thread that serves gRPC, and the TLS of its listeners.
 //!
-//! Never serves a client's socket. Always holds: it ends with the pod; a certificate of its own is renewed like the public one.
+//! Never serves a client's socket. Always holds: it ends with the pod.
 
-use std::{io, net::TcpListener, sync::Arc, time::SystemTime};
+use std::{io, net::TcpListener, sync::Arc};
 
 use roomcast_certs::{Rotation, TicketKeys};
 use tokio::sync::watch;
@@ -27,15 +27,6 @@ pub(super) fn serve_grpc(
             let listener = tokio::net::TcpListener::from_std(listener)?;
             tokio::spawn(grpc.clone().serve(listener, tls.as_ref().map(|tls| Arc::clone(&tls.config))));
         }
-        // A certificate of its own has its files looked at like the public one's.
-        if let Some(rotation) = tls.and_then(|tls| tls.own) {
-            tokio::spawn(async move {
-                loop {
-                    tokio::time::sleep(roomcast_certs::POLL_INTERVAL).await;
-                    let _ = rotation.poll(SystemTime::now());
-                }
-            });
-        }
         end_of(&mut phase).await;
         Ok(())
     })
@@ -44,7 +35,7 @@ pub(super) fn serve_grpc(
 /// How gRPC is spoken to over TLS.
 pub(super) struct GrpcTls {
     config: Arc<rustls::ServerConfig>,
-    /// Its certificate, where it is not the public one.
+    /// Its certificate, where it is not the public one: its files are looked at like that one's.
     pub(super) own: Option<Arc<Rotation>>,
 }
 

@@ -196,6 +196,8 @@ impl Pod {
         let grpc_tls = grpc_tls(&config, certificate.as_ref(), keys.tickets())?;
         let grpc_listeners = listen_on_all(&config.grpc.listen, &mut addresses.grpc)?;
         let edge_listeners = listen_on_all(&config.relay.listen, &mut addresses.relay)?;
+        let own = grpc_tls.as_ref().and_then(|tls| tls.own.as_ref());
+        let certificates: Vec<_> = certificate.iter().chain(own).cloned().collect();
         let edge_tls = relay_tls(&config, certificate.as_ref(), keys.tickets())?;
 
         let (queues, inboxes) = WorkerQueues::new(workers);
@@ -319,7 +321,7 @@ impl Pod {
             services: Arc::clone(&services),
             exposition,
             tasks,
-            certificate: certificate.clone(),
+            certificates,
             keys: Arc::clone(&keys),
             phase: watched,
         };
@@ -350,8 +352,6 @@ impl Pod {
         // Broken keys are logged there, and the old ones stay.
         let _ = self.services.authority.reload(&config.tokens);
         self.services.config.store(Arc::new(config));
-        self.reload_certificate();
-    }
         self.services.metrics.configuration_broken.set(0.0);
         self.reload_certificate();
     }
@@ -359,6 +359,8 @@ impl Pod {
     /// Shows that the configuration, read again, is unusable: the one that runs stays. Looks at the certificate all the same.
     pub fn keep_configuration(&self) {
         self.services.metrics.configuration_broken.set(1.0);
+        self.reload_certificate();
+    }
 
     /// Looks at the files of the certificate and of the ticket keys now.
     pub fn reload_certificate(&self) {

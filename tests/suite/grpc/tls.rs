@@ -55,6 +55,22 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+#[tokio::test]
+async fn its_own_certificate_is_shown_where_clients_have_none() {
+    let ca = Ca::new("ours");
+    let pod = start(|settings| {
+        (settings.general.dev, settings.general.anonymous) = (Some(false), Some(true));
+        settings.general.listen = Some(Vec::new());
+        settings.grpc.tls = true;
+        (settings.grpc.cert, settings.grpc.key) = (Some(ca.server().0), Some(ca.server().1));
+    });
+    let (_, text) = crate::harness::get(&pod, "/metrics").await;
+    let shown = text.lines().find_map(|line| line.strip_prefix("roomcast_certificate_expires_seconds "));
+    // It is good for two thousand years.
+    assert!(shown.is_some_and(|seconds| seconds.parse::<f64>().is_ok_and(|seconds| seconds > 1e9)), "{shown:?}");
+    pod.stop();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_trust_its_certificate_or_do_not_call() {
     let (ca, stranger) = (Ca::new("ours"), Ca::new("another"));
