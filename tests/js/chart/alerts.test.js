@@ -5,59 +5,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-import { withFolder } from '../support/folder.js';
-import { least, render, root, sets } from '../support/helm.js';
-import { run } from '../support/process.js';
+import { least, root, sets } from '../support/helm.js';
+import { alerts, groups, lag, links, metric, NO_POD, promtool, skip, target } from '../support/promtool.js';
 
-const there = (await run('promtool', ['--version']).catch(() => ({ code: 1 }))).code === 0;
-const skip = there ? false : 'SKIPPED: promtool is not installed';
 const everything = (await sets()).find(({ name }) => name === 'everything-values');
-const labels = 'namespace="edge",pod="push-1"';
-
-/** The rules of values, as a group. */
-const groups = async (values) => (await render(values)).one('PrometheusRule').spec.groups;
-const alerts = (groups) => groups[0].rules.filter(({ alert }) => alert);
-
-/** Runs promtool's tests: over the series `{series: values}`, which alerts are there at a minute. */
-async function promtool(groups, cases) {
-  const rules = alerts(groups);
-  const tests = cases.map(({ series, firing, at = 90 }) => ({
-    interval: '1m',
-    input_series: Object.entries(series).map(([series, values]) => ({ series, values })),
-    alert_rule_test: rules.map(({ alert, labels, annotations }) => ({
-      eval_time: `${at}m`,
-      alertname: alert,
-      exp_alerts: firing
-        .filter(([name]) => name === alert)
-        .map(([, more = {}]) => {
-          const known = { pod: 'push-1', ...more };
-          const filled = (text) => text.replaceAll(/\{\{ \$labels\.([a-z]+) \}\}/g, (_, label) => known[label]);
-          return {
-            exp_labels: { ...labels, ...known },
-            exp_annotations: Object.fromEntries(Object.entries(annotations).map(([key, text]) => [key, filled(text)])),
-          };
-        }),
-    })),
-  }));
-  const files = {
-    'rules.yaml': JSON.stringify({ groups }),
-    'test.yaml': JSON.stringify({ rule_files: ['rules.yaml'], evaluation_interval: '1m', tests }),
-  };
-  await withFolder(files, async (cwd) => {
-    for (const args of [
-      ['check', 'rules', 'rules.yaml'],
-      ['test', 'rules', 'test.yaml'],
-    ]) {
-      const { code, stdout, stderr } = await run('promtool', args, { cwd });
-      assert.equal(code, 0, stdout + stderr);
-    }
-  });
-}
-
-const metric = (name, more = '') => `${name}{${labels}${more}}`;
 
 /** The series of each alert's fault, and what its labels are beside the pod. */
 const FAULTS = {
+  RoomcastGone: [NO_POD, { pod: undefined, namespace: 'edge' }],
+  RoomcastPodSilent: {
+    ...NO_POD,
+    'roomcast_build_info{namespace="edge",pod="push-2"}': '1x120',
+    [target()]: '0x120',
+  },
+  RoomcastNotReady: { [metric('roomcast_degraded', ',reason="starting"')]: '1x120' },
   RoomcastRedisDegraded: { [metric('roomcast_redis_degraded')]: '1x120' },
   RoomcastRedisTrouble: [{ [metric('roomcast_redis_trouble', ',reason="full"')]: '1x120' }, { reason: 'full' }],
   RoomcastRedisDeaf: { [metric('roomcast_redis_canary_age_seconds')]: '20x120' },
@@ -112,20 +73,6 @@ const FAULTS = {
   ],
 };
 
-const links = (up, down) => ({
-  [metric('roomcast_upstream_links', ',state="up"')]: `${up}x120`,
-  [metric('roomcast_upstream_links', ',state="down"')]: `${down}x120`,
-});
-/** Events that came over a link, one in five of them late by 5 to 10 s. */
-const lag = (late) =>
-  Object.fromEntries(
-    // The bounds that the pod has there.
-    Object.entries({ 1: 48, 2.5: 48, 5: 48, 15: 60, '+Inf': 60 }).map(([le, n]) => [
-      metric('roomcast_upstream_lag_seconds_bucket', `,le="${le}"`),
-      `0+${late ? n : 60}x120`,
-    ]),
-  );
-
 /** What only edges have. */
 const EDGE_FAULTS = {
   RoomcastHomeAway: links(0, 2),
@@ -143,7 +90,10 @@ const HEALTHY = {
   [metric('roomcast_limit', ',limit="files"')]: '1000x120',
   [metric('roomcast_degraded', ',reason="connections"')]: '0x120',
   [metric('roomcast_degraded', ',reason="draining"')]: '0x120',
+  [metric('roomcast_degraded', ',reason="starting"')]: '0x120',
+  [metric('roomcast_degraded', ',reason="memory"')]: '0x120',
   [metric('roomcast_degraded', ',reason="archive"')]: '0x120',
+  [target()]: '1x120',
   [metric('roomcast_archive_unknown')]: '0x120',
   [metric('process_start_time_seconds')]: '1790000000x120',
   [metric('roomcast_dropped_frames_total')]: '0+1x120',
@@ -151,6 +101,7 @@ const HEALTHY = {
   [metric('roomcast_disconnects_total', ',code="1001"')]: '0+60x120',
   [metric('roomcast_stream_holes_total')]: '0x120',
   [metric('roomcast_certificate_broken')]: '0x120',
+  [metric('roomcast_configuration_broken')]: '0x120',
   [metric('roomcast_ticket_keys_broken')]: '0x120',
   [metric('roomcast_token_keys_broken')]: '0x120',
   [metric('roomcast_hook_questions_total', ',hook="connect",result="allowed"')]: '0+600x120',
@@ -326,8 +277,36 @@ test('a pod that is full is told whatever its clients speak', { skip }, async ()
   await promtool(rules, cases);
 });
 
+test('a full pod is told although balancers keep its clients away', { skip }, async () => {
+  const full = (reason) => ({ [metric('roomcast_degraded', `,reason="${reason}"`)]: '1x120' });
+  const told = [['RoomcastRefusesConnections']];
+  await promtool(await groups(everything), [
+    ...['connections', 'memory', 'files'].map((reason) => ({ series: full(reason), firing: told })),
+    {
+      series: { ...full('connections'), [metric('roomcast_handshakes_total', ',result="full"')]: '0+5x120' },
+      firing: told,
+    },
+    ...['redis', 'upstream'].map((reason) => ({ series: full(reason), firing: [] })),
+  ]);
+});
+
+test('a pod that starts, ends or has a container beside is not silent', { skip }, async () => {
+  const rules = await groups(everything);
+  const other = { 'roomcast_build_info{namespace="edge",pod="push-2"}': '1x120' };
+  const begins = { ...other, [metric('roomcast_build_info')]: '_x3 1x60', [target()]: '0x3 1x60' };
+  const ended = { ...other, [metric('roomcast_build_info')]: '1x20 _x60', [target()]: '1x20 _x60' };
+  const sidecar = { ...other, [target(',container="proxy"')]: '0x120', [target()]: '1x120' };
+  const hangs = { ...other, ...NO_POD, [target(',container="proxy"')]: '1x120', [target()]: '0x120' };
+  await promtool(rules, [
+    ...[2, 10].map((at) => ({ series: begins, firing: [], at })),
+    { series: ended, firing: [], at: 30 },
+    { series: sidecar, firing: [] },
+    { series: hangs, firing: [['RoomcastPodSilent']] },
+  ]);
+});
+
 test('unusable files are told by their kind, several at once as well', { skip }, async () => {
-  const kinds = ['certificate', 'ticket_keys', 'token_keys'];
+  const kinds = ['certificate', 'configuration', 'ticket_keys', 'token_keys'];
   const broken = (...kinds) => Object.fromEntries(kinds.map((kind) => [metric(`roomcast_${kind}_broken`), '1x120']));
   const told = (...kinds) => kinds.map((files) => ['RoomcastFilesBroken', { files }]);
   await promtool(await groups(everything), [
