@@ -86,3 +86,58 @@ test('the notes warn where connections need more memory than a pod may have, by 
   assert.equal(await warned('autoscaling.enabled=true', 'autoscaling.connections.target=50000'), '2883');
   assert.equal(await warned(), undefined);
 });
+
+test('the notes warn where a network policy keeps backends and Prometheus out', async () => {
+  const warned = async (...set) => /keeps backends \(the API\) and Prometheus/.test(await notes(least(...set)));
+  const policy = 'networkPolicy.enabled=true';
+  assert.deepEqual([await warned(), await warned(policy)], [false, true]);
+  const monitoring = 'networkPolicy.internalFrom[0].namespaceSelector.matchLabels.name=monitoring';
+  assert.equal(await warned(policy, monitoring), false);
+});
+
+const OUT = ['networkPolicy.enabled=true', 'networkPolicy.egress.enabled=true'];
+const valued = (set, values) => ({
+  ...least(...set),
+  json: Object.entries(values).map(([key, value]) => `${key}=${JSON.stringify(value)}`),
+});
+
+test('the notes warn of what pods ask elsewhere and no rule lets them reach, by name', async () => {
+  const warned = async (values, set = OUT) => {
+    const text = await notes(valued(set, values));
+    return text.match(/networkPolicy\.egress keeps pods from what (.*) asks: add a rule/)?.[1];
+  };
+  const of = (configuration) => ({ configuration: { anonymous: true, ...configuration } });
+  const to = { 'networkPolicy.egress.to': [{ ports: [{ port: 443, protocol: 'TCP' }] }] };
+  const hook = { connect: 'https://b/c', secret: '\u0024{HOOK_SECRET}' };
+  for (const [configuration, ...keys] of [
+    [{ tokens: { jwks_url: 'https://login.example.com/keys' } }, 'tokens.jwks_url'],
+    [{ hooks: { ...hook, absent: 'https://b/a' } }, 'hooks.connect', 'hooks.absent'],
+    [{ traces: { otlp_endpoint: 'http://otel:4318' } }, 'traces.otlp_endpoint'],
+    [{ chatbots: { servers: ['https://matrix.example.com'] } }, 'chatbots.servers'],
+    [{ hocuspocus: { hook: 'https://app.example.com/h' } }, 'hocuspocus.hook'],
+  ]) {
+    assert.equal(await warned(of(configuration)), keys.map((key) => `configuration.${key}`).join(', '));
+    assert.equal(await warned({ ...of(configuration), ...to }), undefined, 'of what a rule opens nothing is known');
+    assert.equal(await warned(of(configuration), []), undefined, 'nothing is limited');
+  }
+  const variable = { extraEnv: [{ name: 'ROOMCAST_TOKENS_JWKS_URL', value: 'https://login.example.com/keys' }] };
+  assert.equal(await warned(variable), 'tokens.jwks_url');
+  assert.equal(await warned({}), undefined);
+});
+
+test('the notes warn where only pods know the address of their home, and the network may keep them from it', async () => {
+  const warned = async (values, ...set) => {
+    const text = await notes(valued([...OUT, 'redis.urls=null', ...set], values));
+    return /keeps pods from their home, whose address only they know .*: set\n +networkPolicy\.egress\.homePorts/.test(
+      text,
+    );
+  };
+  const variable = (more) => ({ extraEnv: [{ name: 'ROOMCAST_UPSTREAM', ...more }] });
+  const secret = variable({ valueFrom: { secretKeyRef: { name: 's', key: 'k' } } });
+  assert.equal(await warned(secret), true);
+  assert.equal(await warned(variable({ value: 'wss://\u0024{HOME_HOST}:\u0024{HOME_PORT}' })), true);
+  const key = 'upstream.existingSecret=edge-key';
+  assert.equal(await warned({ 'upstream.urls': ['wss://a', 'wss://\u0024{B}'] }, key), true);
+  assert.equal(await warned({ 'upstream.urls': ['wss://a'] }, key), false);
+  assert.equal(await warned(secret, 'networkPolicy.egress.homePorts={9443}'), false);
+});

@@ -68,6 +68,56 @@ test('pods may go out to the ports that addresses of Redis and the archive say',
   assert.deepEqual(await archive('postgres://db/roomcast'), [5432, 6379]);
 });
 
+test('a home is reached however its address is said', async () => {
+  const edge = ['redis.urls=null', 'upstream.existingSecret=edge-key'];
+  const out = async (set, values) => {
+    const rules = (await policy([...edge, ...set], values)).egress.filter(
+      ({ to, ports }) => !to && ports[0].port !== 53,
+    );
+    assert.ok(
+      rules.every(({ ports }) => ports?.length > 0),
+      'a rule without a port opens all',
+    );
+    return rules.flatMap(({ ports }) => ports.map(({ port }) => port)).sort();
+  };
+  const variable = (value) => ({ extraEnv: [{ name: 'ROOMCAST_UPSTREAM', value }] });
+  const secret = { extraEnv: [{ name: 'ROOMCAST_UPSTREAM', valueFrom: { secretKeyRef: { name: 's', key: 'k' } } }] };
+  for (const [urls, ports] of [
+    [['wss://home'], [443]],
+    [['wss://home/'], [443]],
+    [['wss://[fd00::7]'], [443]],
+    [['wss://[fd00::7]:9443/'], [9443]],
+    [
+      ['wss://a:9443', 'wss://b'],
+      [443, 9443],
+    ],
+  ])
+    assert.deepEqual(await out([], { 'upstream.urls': urls }), ports, `${urls}`);
+  const unnamed = ['upstream.existingSecret='];
+  assert.deepEqual(await out(unnamed, variable('wss://a:9443,wss://b:9444')), [9443, 9444]);
+  assert.deepEqual(await out([...unnamed, 'extraArgs={--upstream=wss://a:9445}']), [9445]);
+  assert.deepEqual(await out([...unnamed, 'networkPolicy.egress.homePorts={9443}'], secret), [9443]);
+});
+
+test('ports of Redis and the archive are read wherever their addresses are said', async () => {
+  const out = async (values) => {
+    const rules = (await policy(['redis.urls=null'], values)).egress.filter(
+      ({ to, ports }) => !to && ports[0].port !== 53,
+    );
+    return rules.flatMap(({ ports }) => ports.map(({ port }) => port)).sort();
+  };
+  const env = (name, value) => ({ extraEnv: [{ name, value }] });
+  assert.deepEqual(await out(env('ROOMCAST_REDIS', 'redis://u:p4@a:6380,rediss://b:6381/3')), [6379, 6380, 6381]);
+  assert.deepEqual(
+    await out({ extraArgs: ['--redis', 'redis://a:6382', '--redis=redis://b:6383'] }),
+    [6379, 6382, 6383],
+  );
+  const archive = { extraArgs: ['--redis=redis://a', '--archive-url=postgres://u@a:5433,b:5434/db'] };
+  assert.deepEqual(await out(archive), [5432, 5433, 5434, 6379]);
+  const behind = { extraArgs: ['--redis=redis://a', '--archive-url=postgres:///db?host=a&port=5435'] };
+  assert.deepEqual(await out(behind), [5432, 5435, 6379]);
+});
+
 const NODES = [
   ['service.nodePort=30443'],
   ['service.nodePort=30443', 'service.port=8443'],
