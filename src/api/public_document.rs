@@ -1,11 +1,19 @@
 //! `GET /openapi.json`: what a pod answers over HTTP on its public listeners, OpenAPI 3.1.
 //!
 //! `public_openapi.json` has what every pod has; what its dialects are mounted on is added. Names no room, user or key: of the configuration
-//! it says no more than its clients know. Always holds: what the pod does not have does not stand there.
+//! it says no more than its clients know. Always holds: what the pod does not have does not stand there; a thread writes it once for each
+//! configuration, so that it costs no more to ask for it than for any small file.
 
+use std::{
+    cell::RefCell,
+    sync::{Arc, Weak},
+};
+
+use bytes::Bytes;
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, ok};
+use super::answer::{Answer, with_type};
 use crate::{
     config::Config,
     dialect::{Description, Envelope, RequestRule},
@@ -22,10 +30,25 @@ const OF_ALL: [u16; 6] = [400, 401, 403, 413, 429, 503];
 const OF_COMMANDS: [u16; 4] = [409, 415, 502, 504];
 const OF_QUESTIONS: [u16; 2] = [409, 504];
 
+/// What was written for a configuration.
+type Written = (Weak<Config>, Bytes);
+
 /// `/openapi.json`, as a pod with this configuration has it.
 #[must_use]
-pub fn public_document(config: &Config) -> Answer {
-    ok(&document(&config.dialects, config.archive.url.is_some()))
+pub fn public_document(config: &Arc<Config>) -> Answer {
+    thread_local! {
+        static NEWEST: RefCell<Option<Written>> = const { RefCell::new(None) };
+    }
+    let text = NEWEST.with_borrow_mut(|newest| match newest {
+        // A configuration that is only remembered keeps its address, so that no other one has it.
+        Some((of, text)) if Weak::as_ptr(of) == Arc::as_ptr(config) => text.clone(),
+        _ => {
+            let text = Bytes::from(document(&config.dialects, config.archive.url.is_some()).to_string());
+            *newest = Some((Arc::downgrade(config), text.clone()));
+            text
+        }
+    });
+    with_type(StatusCode::OK, "application/json", text)
 }
 
 fn document(dialects: &[Description], has_archive: bool) -> Value {
