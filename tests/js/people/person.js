@@ -124,7 +124,9 @@ export class Person {
   async #choose() {
     const device = this.#any();
     if (!device) return;
-    const others = STATUSES.filter((status) => status !== this.#status);
+    // One that lies of it never chooses what it is shown as, by which it would not be found.
+    const shown = this.lie === 'status' ? 'online' : this.#status;
+    const others = STATUSES.filter((status) => status !== this.#status && status !== shown);
     this.#status = others[Math.floor(Math.random() * others.length)];
     const answered = this.record.chooses(this.user, this.#status);
     if (this.lie === 'status') return answered();
