@@ -107,7 +107,7 @@ function cast({ users, every }, { ways, record }) {
     const devices = Math.random() < 0.35 ? 2 : 1;
     all.set(`u${n}`, new Person({ user: `u${n}`, devices, conversations, follows, every, ways, record }));
   }
-  const quick = { talk: 500, read: 1_000, choose: 5_000 };
+  const quick = { talk: 500, read: 1_000, choose: 2_000 };
   for (const user of [...Object.keys(LIES), 'liar-talks']) {
     const [lie, silent] = [user.slice('liar-'.length), user !== 'liar-talks'];
     const conversations = ['liars'];
